@@ -1,0 +1,83 @@
+// smx: scores to probabilities. Softmax, log-softmax, logsumexp and cross-entropy fused with its gradient; aware of
+// temperature; generic over element types, ranges, iterators and batches. Header-only, C++20, nothing but the standard
+// library. This is the file to include; the contract of each function stands above its declaration in the parts.
+//
+// SYNOPSIS
+//
+//   namespace smx {
+//
+//   // softmax/forward.hpp: one row, as ranges, iterators, or by value
+//   void softmax    (In&& logits, Out&& probabilities, T temperature = 1);
+//   void log_softmax(In&& logits, Out&& log_probabilities, T temperature = 1);
+//   O    softmax    (I first, S last, O out, T temperature = 1);           // returns the end of the output
+//   O    log_softmax(I first, S last, O out, T temperature = 1);
+//   auto softmax    (In&& logits, T temperature = 1);                      // std::array for arrays and braces,
+//   auto log_softmax(In&& logits, T temperature = 1);                      // std::vector for other ranges
+//   Real logsumexp  (In&& logits, T temperature = 1);
+//   Real logsumexp  (I first, S last, T temperature = 1);
+//
+//   // softmax/shape.hpp: many rows in one buffer; element (o, c, i) stands at (o * classes + c) * inner + i
+//   struct shape { std::size_t outer = 1, classes = 0, inner = 1; };
+//   void softmax    (In&& logits, Out&& probabilities, shape, T temperature = 1);   // T: one, or a range of one per row
+//   void log_softmax(In&& logits, Out&& log_probabilities, shape, T temperature = 1);
+//   void logsumexp  (In&& logits, Out&& results, shape, T temperature = 1);         // one result per row
+//
+//   // softmax/cross_entropy.hpp: the loss; with `gradient`, dL/d(logits) is written in the same call
+//   Real cross_entropy(In&& logits, integral target,        [Out&& gradient,] cross_entropy_options<Real> = {});
+//   Real cross_entropy(I first, S last, integral target,    [O gradient,]     cross_entropy_options<Real> = {});
+//   Real cross_entropy(In&& logits, Target&& probabilities, [Out&& gradient,] cross_entropy_options<Real> = {});
+//   Real cross_entropy(In&& logits, Targets&& targets, [Out&& gradient,] shape, cross_entropy_options<Real> = {});
+//
+//   // softmax/options.hpp
+//   template <class Real> struct cross_entropy_options {
+//       double temperature = 1; double label_smoothing = 0; std::span<const Real> class_weights = {};
+//       std::int64_t ignore_index = none; double z_loss = 0; reduction reduce = reduction::mean; };
+//   enum class reduction { mean, sum };
+//
+//   }
+//
+// In and Out are forward ranges (vector, array, span, valarray, list, C array, views), contiguous ones for batches. The
+// arithmetic type is the wider of the element types; integers are computed in double; user types bring exp and log by ADL.
+// The one-row functions work in constant expressions.
+//
+// SPECIAL VALUES
+//
+//   row                        softmax                 log_softmax    logsumexp          cross_entropy
+//   empty                      writes nothing          writes nothing -inf               std::invalid_argument
+//   an entry -inf, others not  0 there                 -inf there     ignores it         +inf if it is the target
+//   all -inf                   all NaN                 all NaN        -inf               NaN
+//   any +inf                   all NaN                 all NaN        +inf               NaN
+//   any NaN                    all NaN                 all NaN        NaN                NaN
+//   target probability 0                                                                 adds 0 whatever its logit
+//   smoothing, an entry -inf                                                             +inf, as the formula says
+//   every row ignored, mean                                                              0, gradient 0
+//   T = 0                      1/k on the k maxima     log of that    invalid_argument   invalid_argument
+//   T = +inf                   uniform above -inf      log of that    log(count)         log(count)
+//   T < 0 or NaN               std::invalid_argument, before anything is written
+//
+// Where several rows of the table apply: NaN, then +inf, then all -inf go before the rules for T.
+//
+// SWITCHES, defined before the include
+//
+//   SMX_VIOLATION_HANDLER   without exceptions: the name of a function void(const char* message) that is called where an
+//                           exception would be thrown; std::abort follows if it returns
+#ifndef SMX_SOFTMAX_HPP
+#define SMX_SOFTMAX_HPP
+
+#include "softmax/cross_entropy.hpp"
+#include "softmax/forward.hpp"
+#include "softmax/options.hpp"
+#include "softmax/shape.hpp"
+
+#undef SMX_ABI
+#undef SMX_ARITHMETIC
+#undef SMX_BASELINE
+#undef SMX_ERRORS
+#undef SMX_EXPAND_AND_JOIN
+#undef SMX_JOIN
+#if defined(SMX_DEFAULT_VIOLATION_HANDLER)
+#undef SMX_DEFAULT_VIOLATION_HANDLER
+#undef SMX_VIOLATION_HANDLER
+#endif
+
+#endif

@@ -1,0 +1,167 @@
+// cross_entropy: the loss of classifiers and language models, alone or fused with its gradient; class indices or
+// probabilities as targets; one row or a batch.
+//
+// The loss of one row, lse = logsumexp(logits / T):
+//     L = sum_c q_c w_c (lse - logits_c / T) + z lse^2
+//     q = (1 - a) target + a / classes      a: label_smoothing; target: one-hot, or the given probabilities
+//     w: class_weights, 1 if none           z: z_loss
+// A class with q_c w_c = 0 adds 0 whatever its logit. The gradient is dL/d(logits), of what is returned: 1 / T, the
+// weights and the divisor of a mean included.
+//
+// Precision: float, double and long double losses of one class index are within 3 ulp, however small: where the target
+// dominates, the loss and the target's gradient come from the sum of the other terms and do not cancel.
+//
+// Shared by all functions here
+//   special rows   the table in softmax.hpp
+//   in place       the gradient may overwrite the logits, or the target probabilities
+//   errors         std::invalid_argument: an empty row, a size that does not fit, T <= 0 or NaN, label_smoothing outside
+//                  [0, 1], a negative weight or z_loss; std::out_of_range: a target outside [0, classes) that is not
+//                  ignore_index; before anything is written
+//   does not       allocate, print, or keep state
+#ifndef SMX_CROSS_ENTROPY_HPP
+#define SMX_CROSS_ENTROPY_HPP
+
+#include "detail/contract.hpp"
+#include "detail/elements.hpp"
+#include "detail/losses.hpp"
+#include "options.hpp"
+#include "shape.hpp"
+
+#include <concepts>
+#include <cstddef>
+#include <initializer_list>
+#include <type_traits>
+
+namespace smx::inline SMX_ABI {
+
+namespace detail {
+
+template <class In, class Target>
+concept probabilities_for = number_row<In> && real_row<Target>;
+
+template <class In, class Targets>
+concept batch_targets_for = number_row<In> && contiguous_row<In> &&
+                            (index_row<Targets> || (real_row<Targets> && contiguous_row<Targets>));
+
+// Class indices do not take part in the type of the results, probabilities do.
+template <class In, class Targets>
+struct loss_real {
+    using type = real_of<In>;
+};
+template <class In, real_row Targets>
+struct loss_real<In, Targets> {
+    using type = real_of<In, Targets>;
+};
+template <class In, class Targets>
+using loss_real_of = typename loss_real<In, Targets>::type;
+
+} // namespace detail
+
+// The loss of one row whose class is `target`.
+template <class In, std::integral Target>
+    requires detail::number_row<In> && (!std::is_array_v<std::remove_reference_t<In>>)
+constexpr detail::real_of<In> cross_entropy(In&& logits, Target target,
+                                            cross_entropy_options<detail::real_of<In>> options = {}) {
+    return detail::loss_of_index(detail::row_of(logits), target, detail::no_gradient{}, options);
+}
+
+// The same for arrays and braces, also in constant expressions.
+template <detail::number E, std::size_t N, std::integral Target>
+constexpr detail::real_t<E> cross_entropy(const E (&logits)[N], Target target,
+                                          cross_entropy_options<detail::real_t<E>> options = {}) {
+    return detail::loss_of_index(detail::row_of(logits), target, detail::no_gradient{}, options);
+}
+
+// The same with its gradient, bit for bit the same loss.
+template <class In, std::integral Target, class Out>
+    requires detail::number_row<In> && detail::writable_row<Out>
+constexpr detail::real_of<In> cross_entropy(In&& logits, Target target, Out&& gradient,
+                                            cross_entropy_options<detail::real_of<In>> options = {}) {
+    const auto in = detail::row_of(logits);
+    detail::require_size("cross_entropy", "gradient", detail::size_of(detail::row_of(gradient)), "logits",
+                         detail::size_of(in));
+    return detail::loss_of_index(in, target, detail::gradient_of(gradient), options);
+}
+
+// The same for iterators, without and with the gradient. (Target probabilities are taken as ranges only: three pointers
+// would fit logits, target, gradient as arrays and first, last, target alike.)
+template <std::forward_iterator I, std::sentinel_for<I> S, std::integral Target>
+    requires detail::number<std::iter_value_t<I>>
+constexpr detail::real_t<std::iter_value_t<I>>
+cross_entropy(I first, S last, Target target,
+              cross_entropy_options<detail::real_t<std::iter_value_t<I>>> options = {}) {
+    return detail::loss_of_index(detail::row_between(first, last), target, detail::no_gradient{}, options);
+}
+
+template <std::forward_iterator I, std::sentinel_for<I> S, std::integral Target, class O>
+    requires detail::number<std::iter_value_t<I>> && std::weakly_incrementable<O> &&
+             std::indirectly_writable<O, detail::real_t<std::iter_value_t<I>>>
+constexpr detail::real_t<std::iter_value_t<I>>
+cross_entropy(I first, S last, Target target, O gradient,
+              cross_entropy_options<detail::real_t<std::iter_value_t<I>>> options = {}) {
+    using value = detail::value_written_t<O, detail::real_t<std::iter_value_t<I>>>;
+    return detail::loss_of_index(detail::row_between(first, last), target,
+                                 detail::gradient_to<value, O>{gradient}, options);
+}
+
+// The loss of one row whose target is a distribution: one probability per class. They are used as given; a sum other
+// than 1 is the caller's.
+template <class In, class Target>
+    requires detail::probabilities_for<In, Target>
+constexpr detail::real_of<In, Target>
+cross_entropy(In&& logits, Target&& probabilities,
+              cross_entropy_options<detail::real_of<In, Target>> options = {}) {
+    return detail::loss_of_probabilities(detail::row_of(logits), detail::row_of(probabilities),
+                                         detail::no_gradient{}, options);
+}
+
+// The same with its gradient, bit for bit the same loss.
+template <class In, class Target, class Out>
+    requires detail::probabilities_for<In, Target> && detail::writable_row<Out>
+constexpr detail::real_of<In, Target>
+cross_entropy(In&& logits, Target&& probabilities, Out&& gradient,
+              cross_entropy_options<detail::real_of<In, Target>> options = {}) {
+    const auto in = detail::row_of(logits);
+    detail::require_size("cross_entropy", "gradient", detail::size_of(detail::row_of(gradient)), "logits",
+                         detail::size_of(in));
+    return detail::loss_of_probabilities(in, detail::row_of(probabilities), detail::gradient_of(gradient),
+                                         options);
+}
+
+// Braces without names after target probabilities fit a shape and options alike.
+template <class In, class Target, class N>
+    requires detail::probabilities_for<In, Target>
+constexpr void cross_entropy(In&&, Target&&, std::initializer_list<N>) {
+    static_assert(detail::array_size<N> != 0,
+                  "cross_entropy(logits, probabilities, {a, b}) could mean a shape or options: "
+                  "write smx::shape{a, b}, or name the option as in {.temperature = 2}");
+}
+
+// The loss of the rows of a batch in one contiguous buffer. targets holds one class index per row (a range of integers), or
+// one probability per logit, laid out like the logits. options.reduce: the mean is over the rows that count, divided by
+// the sum of the weights w[target] (class indices) or by the number of rows (probabilities); where nothing counts, all
+// rows ignored or of weight 0, it is 0 and so is the gradient.
+template <class In, class Targets>
+    requires detail::batch_targets_for<In, Targets>
+constexpr detail::loss_real_of<In, Targets>
+cross_entropy(In&& logits, Targets&& targets, shape batch,
+              cross_entropy_options<detail::loss_real_of<In, Targets>> options = {}) {
+    return detail::loss_of_batch(detail::row_of(logits), targets, detail::no_gradient{}, batch, options);
+}
+
+// The same with its gradient, laid out like the logits; bit for bit the same loss.
+template <class In, class Targets, class Out>
+    requires detail::batch_targets_for<In, Targets> && detail::writable_row<Out> &&
+             detail::contiguous_row<Out>
+constexpr detail::loss_real_of<In, Targets>
+cross_entropy(In&& logits, Targets&& targets, Out&& gradient, shape batch,
+              cross_entropy_options<detail::loss_real_of<In, Targets>> options = {}) {
+    detail::require_size("cross_entropy", "gradient", detail::size_of(detail::row_of(gradient)), "the shape",
+                         detail::element_count("cross_entropy", batch));
+    return detail::loss_of_batch(detail::row_of(logits), targets, detail::gradient_of(gradient), batch,
+                                 options);
+}
+
+} // namespace smx::inline SMX_ABI
+
+#endif

@@ -1,0 +1,191 @@
+// exp, log and log1p for every element type: those of the standard library at run time, twins for constant expressions,
+// ADL for user types. The engine calls them by one name each: exponential, logarithm, logarithm_of_one_plus.
+#ifndef SMX_DETAIL_ELEMENTARY_HPP
+#define SMX_DETAIL_ELEMENTARY_HPP
+
+#include "double_word.hpp"
+
+#include <cmath>
+#include <concepts>
+#include <limits>
+#include <type_traits>
+
+namespace smx::inline SMX_ABI::detail {
+
+namespace constant {
+
+template <std::floating_point Real>
+constexpr Real absolute(Real x) {
+    return x < 0 ? -x : x;
+}
+
+// 2 atanh(s) = log((1 + s) / (1 - s)), |s| <= 1/2, to about twice the digits of Real.
+template <std::floating_point Real>
+constexpr double_word<Real> twice_atanh(const double_word<Real>& s) {
+    constexpr Real reach = std::numeric_limits<Real>::epsilon() * std::numeric_limits<Real>::epsilon();
+    const auto square = s * s;
+    double_word<Real> power = s;
+    double_word<Real> sum = s;
+    for (int k = 3;; k += 2) {
+        power = power * square;
+        const auto term = power / double_word<Real>{static_cast<Real>(k), 0};
+        if (absolute(term.hi) <= absolute(sum.hi) * reach) {
+            return {2 * sum.hi, 2 * sum.lo};
+        }
+        sum = sum + term;
+    }
+}
+
+// log(2) = 2 atanh(1/3): derived here, so that no constant has to be kept for each width of long double.
+template <std::floating_point Real>
+inline constexpr double_word<Real> log_of_two =
+    twice_atanh(double_word<Real>{1, 0} / double_word<Real>{3, 0});
+
+// x * 2^power in two steps: neither passes the range of Real where the result does not.
+template <std::floating_point Real>
+constexpr Real scale_by_power_of_two(Real x, int power) {
+    const int halves[] = {power / 2, power - power / 2};
+    for (const int half : halves) {
+        Real factor = half < 0 ? Real(0.5) : Real(2);
+        for (int bits = half < 0 ? -half : half; bits != 0; bits /= 2) {
+            x = bits % 2 != 0 ? x * factor : x;
+            factor = bits > 1 ? factor * factor : factor;
+        }
+    }
+    return x;
+}
+
+// Within 1 ulp (double rounding where the result is subnormal).
+template <std::floating_point Real>
+constexpr Real exp(Real x) {
+    using limits = std::numeric_limits<Real>;
+    constexpr auto log2 = log_of_two<Real>;
+    if (x != x) {
+        return x;
+    }
+    if (x > limits::max_exponent * log2.hi) {
+        return limits::infinity();
+    }
+    if (x < (limits::min_exponent - limits::digits - 2) * log2.hi) {
+        return 0;
+    }
+    const int power = static_cast<int>(x / log2.hi + (x < 0 ? Real(-0.5) : Real(0.5)));
+    const auto shift = log2 * double_word<Real>{static_cast<Real>(power), 0};
+    const auto r = double_word<Real>{x, 0} - shift;
+    double_word<Real> term{1, 0};
+    double_word<Real> sum{1, 0};
+    for (int k = 1; absolute(term.hi) > limits::epsilon() / 1024; ++k) {
+        term = term * r / double_word<Real>{static_cast<Real>(k), 0};
+        sum = sum + term;
+    }
+    // 2^max_exponent itself is not a number of Real: one factor of 2 is kept back for the largest results.
+    return power == limits::max_exponent ? 2 * scale_by_power_of_two(sum.hi, power - 1)
+                                         : scale_by_power_of_two(sum.hi, power);
+}
+
+// log of a positive finite double word, to about twice the digits of Real.
+template <std::floating_point Real>
+constexpr double_word<Real> log(double_word<Real> x) {
+    int power = 0;
+    const auto move = [&](int by) {
+        x = {scale_by_power_of_two(x.hi, -by), scale_by_power_of_two(x.lo, -by)};
+        power += by;
+    };
+    for (int step = std::numeric_limits<Real>::max_exponent / 2; step > 0; step /= 2) {
+        while (x.hi >= scale_by_power_of_two(Real(1), step)) {
+            move(step);
+        }
+        while (x.hi < scale_by_power_of_two(Real(1), -step)) {
+            move(-step);
+        }
+    }
+    // x is in [1/2, 2), on the side of 1 where both terms have the same sign.
+    const double_word<Real> one{1, 0};
+    const auto shift = log_of_two<Real> * double_word<Real>{static_cast<Real>(power), 0};
+    return shift + twice_atanh((x - one) / (x + one));
+}
+
+// Within 1 ulp.
+template <std::floating_point Real>
+constexpr Real log(Real x) {
+    using limits = std::numeric_limits<Real>;
+    if (x != x || x < 0) {
+        return limits::quiet_NaN();
+    }
+    if (x == 0 || x > (limits::max)()) {
+        return x == 0 ? -limits::infinity() : x;
+    }
+    return log(double_word<Real>{x, 0}).hi;
+}
+
+// Within 1 ulp, x >= 0.
+template <std::floating_point Real>
+constexpr Real log1p(Real x) {
+    if (x != x || x > (std::numeric_limits<Real>::max)()) {
+        return x;
+    }
+    return x < 1 ? twice_atanh(double_word<Real>{x, 0} / two_sum(Real(2), x)).hi
+                 : log(two_sum(x, Real(1))).hi;
+}
+
+} // namespace constant
+
+template <class Real>
+constexpr Real exponential(const Real& x) {
+    if constexpr (!std::floating_point<Real>) {
+        return exp(x);
+    } else if (std::is_constant_evaluated()) {
+        return constant::exp(x);
+    } else {
+        return std::exp(x);
+    }
+}
+
+template <class Real>
+constexpr Real logarithm(const Real& x) {
+    if constexpr (!std::floating_point<Real>) {
+        return log(x);
+    } else if (std::is_constant_evaluated()) {
+        return constant::log(x);
+    } else {
+        return std::log(x);
+    }
+}
+
+// log(1 + x) for a user type, x >= 0. Below 1/2 the series of 2 atanh(x / (2 + x)): the usual correction of log(1 + x)
+// by x / ((1 + x) - 1) has the right value but, for dual numbers, a derivative made of rounding errors.
+template <class Real>
+Real series_of_log1p(const Real& x) {
+    const Real one(1.0);
+    if (!(x < Real(0.5))) {
+        return log(Real(one + x));
+    }
+    const Real s = x / (one + one + x);
+    const Real square = s * s;
+    Real power = s;
+    Real sum = s;
+    for (int k = 3;; k += 2) {
+        power = power * square;
+        const Real next = sum + power / Real(static_cast<double>(k));
+        if (!(sum < next)) {
+            return sum + sum;
+        }
+        sum = next;
+    }
+}
+
+// x >= 0.
+template <class Real>
+constexpr Real logarithm_of_one_plus(const Real& x) {
+    if constexpr (!std::floating_point<Real>) {
+        return series_of_log1p(x);
+    } else if (std::is_constant_evaluated()) {
+        return constant::log1p(x);
+    } else {
+        return std::log1p(x);
+    }
+}
+
+} // namespace smx::inline SMX_ABI::detail
+
+#endif

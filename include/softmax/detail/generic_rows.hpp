@@ -1,0 +1,288 @@
+// The operations on one row, for every element type and forward iterator, also in constant expressions. One function an
+// operation; `Work` is the type of the arithmetic. A row is read two or three times and written in the last pass, each
+// element after it was read, so that a row may be its own output.
+//
+// Two things keep the digits. (x - max) / T is held in two words, so that its rounding does not become an error of
+// |x - max| ulp after exp. And the first maximum, whose term is exactly 1, stays out of the sum: where it dominates, the
+// sum of the others is the whole answer, and log1p takes it without loss.
+#ifndef SMX_DETAIL_GENERIC_ROWS_HPP
+#define SMX_DETAIL_GENERIC_ROWS_HPP
+
+#include "double_word.hpp"
+#include "elementary.hpp"
+#include "elements.hpp"
+
+#include <concepts>
+#include <cstddef>
+#include <limits>
+
+namespace smx::inline SMX_ABI::detail {
+
+// The first maximum of a row. value is NaN where an element is, -inf for an empty row.
+template <class Work>
+struct maximum {
+    Work value = negative_infinity<Work>();
+    std::size_t position = 0;
+    std::size_t size = 0;
+
+    // Otherwise there is no distribution: every result follows from value alone.
+    constexpr bool is_finite() const { return value > negative_infinity<Work>() && value < infinity<Work>(); }
+};
+
+template <class Work, class I, class S>
+constexpr maximum<Work> find_maximum(I first, S last) {
+    maximum<Work> top;
+    bool undefined = false;
+    for (; first != last; ++first, static_cast<void>(++top.size)) {
+        const Work x = static_cast<Work>(*first);
+        undefined = undefined || x != x;
+        if (top.value < x) {
+            top.value = x;
+            top.position = top.size;
+        }
+    }
+    if (undefined) {
+        top.value = not_a_number<Work>();
+    }
+    return top;
+}
+
+// e^((x - max) / T) and its exponent.
+template <class Work>
+class boltzmann_factor {
+public:
+    constexpr boltzmann_factor(const Work& max, const Work& temperature)
+        : max_(max),
+          temperature_(temperature) {
+        if constexpr (std::floating_point<Work>) {
+            // Near the ends of the range x - max could overflow: there all is halved, which loses nothing that counts.
+            if (max > (std::numeric_limits<Work>::max)() * std::numeric_limits<Work>::epsilon() / 4) {
+                scale_ = Work(0.5);
+                max_ = max * scale_;
+                temperature_ = temperature * scale_;
+            }
+        }
+    }
+
+    // x is finite.
+    constexpr double_word<Work> exponent(const Work& x) const {
+        if constexpr (std::floating_point<Work>) {
+            return divided(two_sum(x * scale_, -max_));
+        } else {
+            return {(x - max_) / temperature_, Work(0.0)};
+        }
+    }
+
+    constexpr Work operator()(const Work& x) const {
+        if (x == negative_infinity<Work>()) {
+            return Work(0.0);
+        }
+        return value(exponent(x));
+    }
+
+    static constexpr Work value(const double_word<Work>& exponent) {
+        const Work factor = exponential(exponent.hi);
+        return factor + factor * exponent.lo;
+    }
+
+private:
+    constexpr double_word<Work> divided(const double_word<Work>& difference) const {
+        using limits = std::numeric_limits<Work>;
+        if (temperature_ == 1) {
+            return difference;
+        }
+        if (temperature_ > (limits::max)()) {
+            return {0, 0};
+        }
+        const Work quotient = difference.hi / temperature_;
+        if (quotient < limits::lowest()) {
+            return {quotient, 0};
+        }
+        const auto product = two_product(quotient, temperature_);
+        const Work remainder = (difference.hi - product.hi) - product.lo + difference.lo;
+        return {quotient, remainder / temperature_};
+    }
+
+    Work max_;
+    Work temperature_;
+    Work scale_ = Work(1.0);
+};
+
+// The terms of a row added up, each as e^((x - max) / T).
+template <class Work>
+struct partition {
+    double_word<Work> others; // without the first maximum
+    double_word<Work> total;  // 1 + others
+    Work log_total;
+
+    constexpr explicit partition(const double_word<Work>& sum_of_others)
+        : others(sum_of_others),
+          total(two_sum(Work(1.0), others.hi)),
+          log_total(logarithm_of_one_plus(others.hi) + others.lo / total.hi) {
+        total.lo = total.lo + others.lo;
+    }
+};
+
+template <class Work, class I, class S>
+constexpr partition<Work> sum_terms(I first, S last, const maximum<Work>& top,
+                                    const boltzmann_factor<Work>& factor) {
+    compensated_sum<Work> others;
+    for (std::size_t position = 0; first != last; ++first, static_cast<void>(++position)) {
+        if (position != top.position) {
+            others += factor(static_cast<Work>(*first));
+        }
+    }
+    return partition<Work>(others.value());
+}
+
+// Writes f(x) for each x of a row; returns the end of the output.
+template <class Value, class Work, class I, class S, class O, class F>
+constexpr O write_row(I first, S last, O out, F f) {
+    for (; first != last; ++first, static_cast<void>(++out)) {
+        const Work result = f(static_cast<Work>(*first));
+        *out = static_cast<Value>(result);
+    }
+    return out;
+}
+
+// T = 0: all weight on the maxima, shared equally.
+template <class Work, class I, class S>
+constexpr Work count_maxima(I first, S last, const Work& max) {
+    std::size_t count = 0;
+    for (; first != last; ++first) {
+        count += static_cast<Work>(*first) == max ? 1U : 0U;
+    }
+    return static_cast<Work>(static_cast<double>(count));
+}
+
+// Value: what the output holds.
+template <class Value, class Work, class I, class S, class O>
+constexpr O softmax_row(I first, S last, O out, const Work& temperature) {
+    const auto write = [&](auto f) { return write_row<Value, Work>(first, last, out, f); };
+    const auto top = find_maximum<Work>(first, last);
+    if (!top.is_finite()) {
+        return write([](const Work&) { return not_a_number<Work>(); });
+    }
+    if (temperature == Work(0.0)) {
+        const Work share = Work(1.0) / count_maxima(first, last, top.value);
+        return write([&](const Work& x) { return x == top.value ? share : Work(0.0); });
+    }
+    const boltzmann_factor<Work> factor(top.value, temperature);
+    const auto terms = sum_terms(first, last, top, factor);
+    // The low words of the exponent and of the sum in one correction: a rounding less each.
+    const Work sum_correction = terms.total.lo / terms.total.hi;
+    return write([&](const Work& x) {
+        if (x == negative_infinity<Work>()) {
+            return Work(0.0);
+        }
+        auto exponent = factor.exponent(x);
+        exponent.lo = exponent.lo - sum_correction;
+        return Work(factor.value(exponent) / terms.total.hi);
+    });
+}
+
+template <class Value, class Work, class I, class S, class O>
+constexpr O log_softmax_row(I first, S last, O out, const Work& temperature) {
+    const auto write = [&](auto f) { return write_row<Value, Work>(first, last, out, f); };
+    const auto top = find_maximum<Work>(first, last);
+    if (!top.is_finite()) {
+        return write([](const Work&) { return not_a_number<Work>(); });
+    }
+    if (temperature == Work(0.0)) {
+        const Work share = Work(0.0) - logarithm(count_maxima(first, last, top.value)); // not -0 for one
+        return write([&](const Work& x) { return x == top.value ? share : negative_infinity<Work>(); });
+    }
+    const boltzmann_factor<Work> factor(top.value, temperature);
+    const auto terms = sum_terms(first, last, top, factor);
+    return write([&](const Work& x) {
+        if (x == negative_infinity<Work>()) {
+            return x;
+        }
+        const auto exponent = factor.exponent(x);
+        return Work((exponent.hi - terms.log_total) + exponent.lo);
+    });
+}
+
+template <class Work, class I, class S>
+constexpr Work logsumexp_row(I first, S last, const Work& temperature) {
+    const auto top = find_maximum<Work>(first, last);
+    if (!top.is_finite()) {
+        return top.value;
+    }
+    const boltzmann_factor<Work> factor(top.value, temperature);
+    return top.value / temperature + sum_terms(first, last, top, factor).log_total;
+}
+
+// What the loss of a row leaves for its gradient.
+template <class Work>
+struct row_loss {
+    Work loss;
+    Work logsumexp;
+    maximum<Work> top;
+    boltzmann_factor<Work> factor;
+    partition<Work> terms;
+    double_word<Work> weight; // the sum of the weights of all classes
+};
+
+// sum_c v_c (logsumexp - x_c / T) + z logsumexp^2; next_weight() returns v_0, v_1, ... in turn. A class of weight 0 adds 0
+// whatever its logit. The row is not empty.
+template <class Work, class I, class S, class Weights>
+constexpr row_loss<Work> cross_entropy_row(I first, S last, Weights next_weight, const Work& temperature,
+                                           const Work& z_loss) {
+    const auto top = find_maximum<Work>(first, last);
+    const boltzmann_factor<Work> factor(top.value, temperature);
+    if (!top.is_finite()) {
+        const double_word<Work> none{Work(0.0), Work(0.0)};
+        return {not_a_number<Work>(), not_a_number<Work>(), top, factor, partition<Work>(none), none};
+    }
+    compensated_sum<Work> others;
+    compensated_sum<Work> distance;
+    compensated_sum<Work> weight;
+    for (std::size_t position = 0; first != last; ++first, static_cast<void>(++position)) {
+        const Work x = static_cast<Work>(*first);
+        const Work v = next_weight();
+        const bool excluded = x == negative_infinity<Work>();
+        const auto exponent = excluded ? double_word<Work>{x, Work(0.0)} : factor.exponent(x);
+        if (position != top.position && !excluded) {
+            others += factor.value(exponent);
+        }
+        if (v != Work(0.0)) {
+            distance += v * (Work(0.0) - (exponent.hi + exponent.lo));
+            weight += v;
+        }
+    }
+    const partition<Work> terms(others.value());
+    const Work logsumexp = top.value / temperature + terms.log_total;
+    Work loss = distance.value().hi + weight.value().hi * terms.log_total;
+    if (z_loss != Work(0.0)) {
+        loss = loss + z_loss * logsumexp * logsumexp;
+    }
+    return {loss, logsumexp, top, factor, terms, weight.value()};
+}
+
+// The derivative of row.loss / divisor by each logit: ((V + 2 z logsumexp) p_j - v_j) / (T divisor), V = sum of v. Written as
+// (V - v_j) e_j - v_j (sum of the other terms): at a target that dominates both are small, while p_j - 1 would be 0.
+template <class Value, class Work, class I, class S, class O, class Weights>
+constexpr O cross_entropy_gradient_row(I first, S last, O out, Weights next_weight, const row_loss<Work>& row,
+                                       const Work& temperature, const Work& z_loss, const Work& divisor) {
+    const Work scale = row.terms.total.hi * temperature * divisor;
+    const Work drift = z_loss != Work(0.0) ? Work(z_loss * row.logsumexp * Work(2.0)) : Work(0.0);
+    std::size_t position = 0;
+    return write_row<Value, Work>(first, last, out, [&](const Work& x) {
+        const Work v = next_weight();
+        if (!row.top.is_finite()) {
+            return not_a_number<Work>();
+        }
+        const Work term = row.factor(x);
+        const Work others = position == row.top.position
+                                ? row.terms.others.hi
+                                : Work((row.terms.total.hi - term) + row.terms.total.lo);
+        const Work other_weight = (row.weight.hi - v) + row.weight.lo;
+        ++position;
+        return Work(((other_weight + drift) * term - v * others) / scale);
+    });
+}
+
+} // namespace smx::inline SMX_ABI::detail
+
+#endif
