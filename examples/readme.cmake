@@ -1,0 +1,11 @@
+# The README shows this program and what it prints, both to the letter.
+cmake_minimum_required(VERSION 3.22)
+file(READ README.md readme)
+file(READ examples/readme.cpp source)
+execute_process(COMMAND ${PROGRAM} OUTPUT_VARIABLE output COMMAND_ERROR_IS_FATAL ANY)
+foreach(part IN ITEMS source output)
+    string(FIND "${readme}" "\n${${part}}```" position)
+    if(position EQUAL -1)
+        message(FATAL_ERROR "README.md does not have the ${part} of examples/readme.cpp in a block of its own:\n${${part}}")
+    endif()
+endforeach()
