@@ -1,0 +1,719 @@
+// The numbers that the documentation promises, each held against an oracle wider than the result: which
+// distributions, lengths and temperatures, and how many units in the last place. Prints the worst of every
+// function, green or not.
+#include <softmax.hpp>
+
+#include "support/catch.hpp"
+#include "support/oracle_multiprecision.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <initializer_list>
+#include <limits>
+#include <list>
+#include <map>
+#include <numbers>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace {
+
+// The promised bounds, in ulp; of the sum of a row, in epsilon.
+constexpr double softmax_bound = 3;
+constexpr double log_softmax_bound = 3;
+constexpr double logsumexp_bound = 3; // of the larger of |max / T| and log(sum)
+constexpr double loss_bound = 3;
+constexpr double gradient_bound =
+    4; // of the largest term where terms of both signs meet, of the value elsewhere
+constexpr double sum_bound = 4;
+// The gradient of z lse^2 is a product of lse and p, which come with 3 ulp each.
+constexpr double z_gradient_bound = 8;
+
+static_assert(!oracle::is_wider<double, double> && !oracle::is_wider<long double, long double>);
+static_assert(oracle::is_wider<oracle::wide_t<float>, float> &&
+              oracle::is_wider<oracle::wide_t<double>, double>);
+
+template <class Real>
+constexpr const char* name_of = std::is_same_v<Real, float>    ? "float"
+                                : std::is_same_v<Real, double> ? "double"
+                                                               : "long double";
+
+// The worst found so far, by function and element type; printed when the program ends.
+class worst_table {
+public:
+    struct entry {
+        double worst = 0, bound = 0;
+        std::string where;
+    };
+
+    void note(const std::string& function, const char* type, double found, double bound,
+              const std::string& where) {
+        entry& e = entries_[{function, type}];
+        e.bound = bound;
+        if (found > e.worst || e.where.empty()) {
+            e.worst = found;
+            e.where = where;
+        }
+    }
+
+    ~worst_table() {
+        if (entries_.empty()) {
+            return;
+        }
+        std::printf("%-42s %-12s %9s %6s  %s\n", "worst error, in ulp", "type", "found", "bound", "where");
+        for (const auto& [key, e] : entries_) {
+            std::printf("%-42s %-12s %9.3g %6g  %s\n", key.first.c_str(), key.second.c_str(), e.worst,
+                        e.bound, e.where.c_str());
+        }
+    }
+
+private:
+    std::map<std::pair<std::string, std::string>, entry> entries_;
+};
+
+worst_table table;
+
+// splitmix64 and Box-Muller: the same numbers with every standard library.
+class random_numbers {
+public:
+    explicit random_numbers(std::uint64_t seed) : state_(seed) {}
+    std::uint64_t bits() {
+        std::uint64_t z = (state_ += 0x9e3779b97f4a7c15U);
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
+        return z ^ (z >> 31);
+    }
+    double uniform() { return static_cast<double>(bits() >> 11) * 0x1p-53; }
+    std::size_t below(std::size_t n) { return static_cast<std::size_t>(bits() % n); }
+    double normal() {
+        const double radius = std::sqrt(-2 * std::log(1 - uniform()));
+        return radius * std::cos(2 * std::numbers::pi * uniform());
+    }
+
+private:
+    std::uint64_t state_;
+};
+
+template <class Real>
+struct distribution {
+    const char* name;
+    Real (*entry)(std::size_t c, std::size_t n, random_numbers& random);
+};
+
+// Entries near `center`, a few units in its last place apart: differences of logits are exact, x / T is not.
+template <class Real>
+Real near(Real center, random_numbers& random) {
+    return center + static_cast<Real>(static_cast<int>(random.below(9)) - 4) *
+                        (std::nextafter(center, Real(0)) - center);
+}
+
+template <class Real>
+const std::vector<distribution<Real>>& distributions() {
+    using at = std::size_t;
+    static const std::vector<distribution<Real>> all = {
+        {"N(0, 1)", [](at, at, random_numbers& r) { return static_cast<Real>(r.normal()); }},
+        {"N(0, 30)", [](at, at, random_numbers& r) { return static_cast<Real>(30 * r.normal()); }},
+        {"{80, 0, 0, ...}", [](at c, at, random_numbers&) { return static_cast<Real>(c == 0 ? 80 : 0); }},
+        {"one at 20 above N(0, 1)",
+         [](at c, at n, random_numbers& r) { return static_cast<Real>((c == n / 2 ? 20 : 0) + r.normal()); }},
+        {"one at -40, others near -75",
+         [](at c, at n, random_numbers& r) {
+             return static_cast<Real>(c + 1 == n ? -40 : -75 + r.uniform());
+         }},
+        {"equal", [](at, at, random_numbers&) { return static_cast<Real>(-2.7); }},
+        {"three levels",
+         [](at, at, random_numbers& r) { return static_cast<Real>(0.7) * static_cast<Real>(r.below(3)); }},
+        {"a ramp",
+         [](at c, at, random_numbers&) { return static_cast<Real>(static_cast<double>(c) / 16 - 3); }},
+        {"near 1e4", [](at, at, random_numbers& r) { return static_cast<Real>(1e4 + r.normal()); }},
+        {"near -1e4", [](at, at, random_numbers& r) { return static_cast<Real>(-1e4 + r.normal()); }},
+        {"near 1e30", [](at, at, random_numbers& r) { return near(static_cast<Real>(1e30), r); }},
+        {"near -1e30", [](at, at, random_numbers& r) { return near(static_cast<Real>(-1e30), r); }},
+    };
+    return all;
+}
+
+template <class Real>
+std::vector<Real> logits_of(const distribution<Real>& from, std::size_t n) {
+    random_numbers random(0x5eed + n);
+    std::vector<Real> x;
+    for (std::size_t c = 0; c != n; ++c) {
+        x.push_back(from.entry(c, n, random));
+    }
+    return x;
+}
+
+// As the interface takes it: double for float and double. The third-bit ends make x / T inexact.
+template <class Real>
+using temperature_of = std::conditional_t<std::is_same_v<Real, float>, double, Real>;
+
+template <class Real>
+std::vector<temperature_of<Real>> temperatures(const std::string& distribution_name) {
+    using t = temperature_of<Real>;
+    std::vector<t> all = {t(1) / 1000, t(1) / 100, t(3) / 10, t(7) / 10, 1, t(17) / 10, 100};
+    if (distribution_name.find("1e30") != std::string::npos) {
+        // Where neighbours of 1e30 differ by about 1.
+        const Real unit = static_cast<Real>(1e30) - std::nextafter(static_cast<Real>(1e30), Real(0));
+        all.push_back(static_cast<t>(unit) * 7 / 10);
+        all.push_back(static_cast<t>(unit) / 9);
+    }
+    return all;
+}
+
+// Keeps the worst of one function over one row; reports it once.
+template <class Real>
+class verdict {
+public:
+    verdict(std::string function, double bound, std::string where)
+        : function_(std::move(function)),
+          bound_(bound),
+          where_(std::move(where)) {}
+
+    template <class Wide>
+    void add(Real result, const Wide& exact, std::size_t c) {
+        add(result, exact, exact, c);
+    }
+    template <class Wide>
+    void add(Real result, const Wide& exact, const Wide& scale, std::size_t c) {
+        const double found = oracle::ulps_of(result, exact, scale);
+        if (text_.empty() || found > worst_) {
+            worst_ = found;
+            text_ = "entry " + std::to_string(c);
+            if (found > bound_) {
+                text_ += ": " + oracle::describe(result, exact, found);
+            }
+        }
+    }
+    ~verdict() {
+        if (!text_.empty()) {
+            table.note(function_, name_of<Real>, worst_, bound_, where_);
+        }
+    }
+    void check() const {
+        if (worst_ > bound_) {
+            CAPTURE(function_, name_of<Real>, where_, text_, worst_, bound_);
+            CHECK(worst_ <= bound_);
+        }
+    }
+
+private:
+    std::string function_;
+    double bound_;
+    std::string where_, text_;
+    double worst_ = 0;
+};
+
+template <class Real>
+constexpr bool is_normal_magnitude(const oracle::wide_t<Real>& exact) {
+    return exact >= (std::numeric_limits<Real>::min)() || -exact >= (std::numeric_limits<Real>::min)();
+}
+
+// Probabilities: in [0, 1], bound where they are normal, 0 or subnormal elsewhere, their sum, equal bits of
+// equal logits.
+template <class Real>
+void check_softmax(const std::vector<Real>& x, const std::vector<Real>& p, const oracle::row<Real>& exact,
+                   const std::string& where) {
+    using wide = oracle::wide_t<Real>;
+    constexpr Real smallest = (std::numeric_limits<Real>::min)();
+    verdict<Real> found("softmax", softmax_bound, where),
+        sum("softmax, |sum - 1| in epsilon", sum_bound, where);
+    wide total = 0;
+    std::map<Real, Real> seen;
+    std::size_t outside = 0, above_normal = 0, unequal = 0;
+    for (std::size_t c = 0; c != x.size(); ++c) {
+        const wide probability = exact.probability(c);
+        outside += static_cast<std::size_t>(!(p[c] >= 0 && p[c] <= 1));
+        total += p[c];
+        if (is_normal_magnitude<Real>(probability)) {
+            found.add(p[c], probability, c);
+        } else {
+            above_normal += static_cast<std::size_t>(p[c] > smallest);
+        }
+        if (x.size() <= 1000) {
+            unequal += static_cast<std::size_t>(seen.emplace(x[c], p[c]).first->second != p[c]);
+        }
+    }
+    sum.add(Real(1), total, wide(1), 0);
+    sum.check();
+    found.check();
+    if (outside != 0 || above_normal != 0 || unequal != 0) {
+        CAPTURE(where, name_of<Real>, outside, above_normal, unequal);
+        CHECK((outside == 0 && above_normal == 0 && unequal == 0));
+    }
+}
+
+template <class Real>
+void check_log_softmax(const std::vector<Real>& x, const std::vector<Real>& l, const oracle::row<Real>& exact,
+                       const std::string& where) {
+    verdict<Real> found("log_softmax", log_softmax_bound, where);
+    std::map<Real, Real> seen;
+    std::size_t unequal = 0, positive = 0;
+    for (std::size_t c = 0; c != x.size(); ++c) {
+        found.add(l[c], exact.log_probability(c), c);
+        positive += static_cast<std::size_t>(!(l[c] <= 0));
+        if (x.size() <= 1000) {
+            unequal += static_cast<std::size_t>(seen.emplace(x[c], l[c]).first->second != l[c]);
+        }
+    }
+    found.check();
+    if (unequal != 0 || positive != 0) {
+        CAPTURE(where, name_of<Real>, unequal, positive);
+        CHECK((unequal == 0 && positive == 0));
+    }
+}
+
+// The largest entry, the last and one in between.
+inline std::vector<std::size_t> targets_of(std::size_t n, std::size_t top) {
+    std::vector<std::size_t> targets = {top, n - 1, n / 3};
+    std::sort(targets.begin(), targets.end());
+    targets.erase(std::unique(targets.begin(), targets.end()), targets.end());
+    return targets;
+}
+
+template <class Real>
+void check_cross_entropy(const std::vector<Real>& x, temperature_of<Real> t, const oracle::row<Real>& exact,
+                         const std::string& where) {
+    verdict<Real> loss("cross_entropy, index", loss_bound, where);
+    verdict<Real> gradient("gradient, index", gradient_bound, where);
+    std::vector<Real> g(x.size());
+    for (const std::size_t target : targets_of(x.size(), exact.top())) {
+        const oracle::target_shares<Real> share(oracle::one_hot(x.size(), target));
+        const Real alone = smx::cross_entropy(x, target, {.temperature = t});
+        const Real both = smx::cross_entropy(x, target, g, {.temperature = t});
+        loss.add(alone, exact.loss(share), target);
+        CHECK(alone == both);
+        for (std::size_t c = 0; c != x.size(); ++c) {
+            const auto value = exact.gradient(c, share);
+            const auto probability = c == target ? exact.probability_of_others(c) : exact.probability(c);
+            if (is_normal_magnitude<Real>(value) && is_normal_magnitude<Real>(probability)) {
+                gradient.add(g[c], value, c);
+            }
+        }
+    }
+    loss.check();
+    gradient.check();
+}
+
+template <class Real>
+void examine(const distribution<Real>& from, std::size_t n, temperature_of<Real> t) {
+    const std::vector<Real> x = logits_of(from, n);
+    char number[32];
+    std::snprintf(number, sizeof number, "%.3g", static_cast<double>(t));
+    const std::string where = std::string(from.name) + ", " + std::to_string(n) + " classes, T = " + number;
+    const oracle::row<Real> exact(x, t);
+    std::vector<Real> out(n);
+    smx::softmax(x, out, t);
+    check_softmax(x, out, exact, where);
+    smx::log_softmax(x, out, t);
+    check_log_softmax(x, out, exact, where);
+    verdict<Real> sum("logsumexp", logsumexp_bound, where);
+    sum.add(smx::logsumexp(x, t), exact.logsumexp(), exact.logsumexp_scale(), 0);
+    sum.check();
+    check_cross_entropy(x, t, exact, where);
+}
+
+// Losses whose terms meet in other ways than an index target's: probabilities, smoothing, weights, z_loss.
+template <class Real>
+struct mixture {
+    const char* name;
+    bool index;
+    double smoothing;
+    bool weighted;
+    double z_loss;
+};
+
+} // namespace
+
+TEMPLATE_TEST_CASE(
+    "softmax, log_softmax, logsumexp and cross_entropy keep their bounds under 1 to 130 classes", "", float,
+    double, long double) {
+    using real = TestType;
+    for (const auto& from : distributions<real>()) {
+        for (const auto t : temperatures<real>(from.name)) {
+            for (std::size_t n = 1; n <= 130; ++n) {
+                examine<real>(from, n, t);
+            }
+        }
+    }
+}
+
+TEMPLATE_TEST_CASE("softmax, log_softmax, logsumexp and cross_entropy keep their bounds under 1000 classes",
+                   "", float, double, long double) {
+    using real = TestType;
+    for (const auto& from : distributions<real>()) {
+        for (const auto t : temperatures<real>(from.name)) {
+            examine<real>(from, 1000, t);
+        }
+    }
+}
+
+TEMPLATE_TEST_CASE("softmax, log_softmax, logsumexp and cross_entropy keep their bounds under 100003 classes",
+                   "", float, double, long double) {
+    using real = TestType;
+    // The oracle takes most of the time: the wide types see half of the distributions each, at one
+    // temperature.
+    const auto& all = distributions<real>();
+    for (std::size_t k = 0; k != all.size(); ++k) {
+        const auto at = temperatures<real>(all[k].name);
+        for (const auto t : at) {
+            if (std::is_same_v<real, float> || (t == at[3] && k % 2 == std::is_same_v<real, double>)) {
+                examine<real>(all[k], 100003, t);
+            }
+        }
+    }
+}
+
+TEST_CASE("softmax, log_softmax, logsumexp and cross_entropy keep their bounds under one million classes of "
+          "float") {
+    for (const auto& from : distributions<float>()) {
+        examine<float>(from, 1'000'000, 0.7);
+    }
+    examine<float>(distributions<float>()[0], 1'000'000, 1.7);
+    examine<float>(distributions<float>()[1], 1'000'000, 100.0);
+}
+
+TEMPLATE_TEST_CASE("softmax of one class is exactly 1 under any logit and temperature", "", float, double,
+                   long double) {
+    using real = TestType;
+    for (const auto& from : distributions<real>()) {
+        for (const auto t : temperatures<real>(from.name)) {
+            const std::vector<real> x = logits_of(from, 1);
+            CAPTURE(from.name, t, x[0]);
+            CHECK(smx::softmax(x, t)[0] == 1);
+            CHECK(smx::log_softmax(x, t)[0] == 0);
+            CHECK(smx::cross_entropy(x, 0, {.temperature = t}) == 0);
+        }
+    }
+}
+
+TEMPLATE_TEST_CASE("softmax of equal logits has equal bits under every length and temperature", "", float,
+                   double, long double) {
+    using real = TestType;
+    for (const real value : {real(-2.7), real(0), real(88.3), real(-1e30)}) {
+        for (const auto t : temperatures<real>("")) {
+            for (std::size_t n = 1; n <= 300; ++n) {
+                const std::vector<real> p = smx::softmax(std::vector<real>(n, value), t);
+                const std::vector<real> l = smx::log_softmax(std::vector<real>(n, value), t);
+                CAPTURE(n, t, value);
+                CHECK((std::count(p.begin(), p.end(), p[0]) == static_cast<std::ptrdiff_t>(n) &&
+                       std::count(l.begin(), l.end(), l[0]) == static_cast<std::ptrdiff_t>(n)));
+                CHECK(std::abs(p[0] * static_cast<real>(n) - 1) <= 3 * std::numeric_limits<real>::epsilon());
+            }
+        }
+    }
+}
+
+TEMPLATE_TEST_CASE("log_softmax of a dominant class is -(n - 1) exp(-80) under {80, 0, 0, ...}", "", float,
+                   double, long double) {
+    using real = TestType;
+    using wide = oracle::wide_t<real>;
+    using std::exp;
+    for (const std::size_t n : std::initializer_list<std::size_t>{2, 3, 10, 129, 1000, 100003}) {
+        for (const int scale : {1, 2}) { // {160, 0, 0, ...} at T = 2 is the same row
+            std::vector<real> x(n, real(0));
+            x[n / 2] = static_cast<real>(80 * scale);
+            const wide expected = -wide(n - 1) * exp(wide(-80));
+            verdict<real> found("log_softmax of {80, 0, 0, ...}", 3, std::to_string(n) + " classes");
+            found.add(smx::log_softmax(x, scale)[n / 2], expected, n / 2);
+            const temperature_of<real> t = scale;
+            found.add(-smx::cross_entropy(x, n / 2, {.temperature = t}), expected, n / 2);
+            found.check();
+        }
+    }
+}
+
+TEMPLATE_TEST_CASE("cross_entropy keeps its digits under losses down to 1e-30", "", float, double,
+                   long double) {
+    using real = TestType;
+    using wide = oracle::wide_t<real>;
+    using std::log;
+    for (const double loss : {1e-3, 1e-6, 1e-12, 1e-20, 1e-30}) {
+        for (const double t : {0.5, 1.0, 4.0}) {
+            const real top = static_cast<real>(-std::log(loss) * t);
+            std::vector<real> x = {0, top}, g(2);
+            const temperature_of<real> temperature = t;
+            const oracle::row<real> exact(x, temperature);
+            const wide expected = -exact.log_probability(1);
+            verdict<real> found("cross_entropy of 1e-3 to 1e-30", 3, std::to_string(loss));
+            found.add(smx::cross_entropy(x, 1, g, {.temperature = temperature}), expected, 1);
+            found.check();
+            CHECK(
+                std::abs(static_cast<double>(smx::cross_entropy(x, 1, {.temperature = temperature})) / loss -
+                         1) < 1e-3);
+            // With two classes the gradient at the target is that of the other, negated; p - 1 rounded would
+            // be 0.
+            CHECK(g[1] == -g[0]);
+            CHECK(oracle::ulps(g[0], wide(exact.probability(0) / wide(temperature))) <= gradient_bound);
+        }
+    }
+}
+
+TEMPLATE_TEST_CASE(
+    "the gradient of cross_entropy at the target is -(sum of the others) under a dominant class", "", float,
+    double, long double) {
+    using real = TestType;
+    using wide = oracle::wide_t<real>;
+    for (const std::size_t n : std::initializer_list<std::size_t>{3, 50, 1000}) {
+        for (const int top : {5, 18, 30, 60}) {
+            std::vector<real> x(n), g(n);
+            random_numbers random(n);
+            for (real& entry : x) {
+                entry = static_cast<real>(random.uniform());
+            }
+            x[n / 2] = static_cast<real>(top);
+            smx::cross_entropy(x, n / 2, g, {.temperature = temperature_of<real>(0.75)});
+            wide others = 0;
+            for (std::size_t c = 0; c != n; ++c) {
+                others += c == n / 2 ? wide(0) : wide(g[c]);
+            }
+            CAPTURE(n, top, g[n / 2]);
+            CHECK(oracle::ulps(g[n / 2], wide(-others)) <= 8);
+        }
+    }
+}
+
+TEMPLATE_TEST_CASE("cross_entropy keeps its bounds under probabilities, smoothing, weights and z_loss", "",
+                   float, double, long double) {
+    using real = TestType;
+    using wide = oracle::wide_t<real>;
+    const mixture<real> mixtures[] = {
+        {"cross_entropy, probabilities", false, 0, false, 0},
+        {"cross_entropy, smoothing", true, 0.1, false, 0},
+        {"cross_entropy, weights", true, 0, true, 0},
+        {"cross_entropy, probabilities, weights", false, 0, true, 0},
+        {"cross_entropy, all of them", false, 0.3, true, 0},
+        {"cross_entropy, smoothing, weights", true, 0.9, true, 0},
+        {"cross_entropy, z_loss", true, 0, false, 1e-2},
+    };
+    for (const auto& from : distributions<real>()) {
+        if (std::string(from.name).find("1e30") != std::string::npos) {
+            continue;
+        }
+        for (const auto& mix : mixtures) {
+            for (const std::size_t n : std::initializer_list<std::size_t>{2, 7, 64, 1001}) {
+                for (const auto t : {temperature_of<real>(0.3), temperature_of<real>(1.7)}) {
+                    const std::vector<real> x = logits_of(from, n);
+                    random_numbers random(n);
+                    std::vector<real> q, w;
+                    for (std::size_t c = 0; c != n; ++c) {
+                        q.push_back(static_cast<real>(random.uniform() / static_cast<double>(n)));
+                        w.push_back(static_cast<real>(0.1 + random.uniform()));
+                    }
+                    const std::size_t target = n / 3;
+                    smx::cross_entropy_options<real> options{
+                        .temperature = t,
+                        .label_smoothing = static_cast<temperature_of<real>>(mix.smoothing),
+                        .z_loss = static_cast<temperature_of<real>>(mix.z_loss)};
+                    if (mix.weighted) {
+                        options.class_weights = w;
+                    }
+                    const std::vector<real> weights = mix.weighted ? w : std::vector<real>();
+                    const oracle::row<real> exact(x, t);
+                    const oracle::target_shares<real> share =
+                        mix.index
+                            ? oracle::target_shares<real>(oracle::one_hot(n, target), mix.smoothing, weights)
+                            : oracle::target_shares<real>(q, mix.smoothing, weights);
+                    const wide z = mix.z_loss;
+                    std::vector<real> g(n);
+                    const real both = mix.index ? smx::cross_entropy(x, target, g, options)
+                                                : smx::cross_entropy(x, q, g, options);
+                    const real alone = mix.index ? smx::cross_entropy(x, target, options)
+                                                 : smx::cross_entropy(x, q, options);
+                    CHECK(alone == both);
+                    const std::string where = std::string(from.name) + ", " + std::to_string(n) +
+                                              " classes, T = " + std::to_string(t);
+                    verdict<real> loss(mix.name, loss_bound, where);
+                    verdict<real> gradient("gradient, " + std::string(mix.name).substr(15),
+                                           mix.z_loss != 0 ? z_gradient_bound : gradient_bound, where);
+                    // logsumexp is promised in units of its larger part, and its square as well.
+                    const wide exact_loss = exact.loss(share, z);
+                    const wide larger =
+                        exact.loss(share) + z * exact.logsumexp_scale() * exact.logsumexp_scale();
+                    loss.add(both, exact_loss, larger, 0);
+                    for (std::size_t c = 0; c != n; ++c) {
+                        const wide scale = exact.gradient_scale(c, share, z);
+                        if (is_normal_magnitude<real>(exact.probability(c)) &&
+                            is_normal_magnitude<real>(scale)) {
+                            gradient.add(g[c], exact.gradient(c, share, z), scale, c);
+                        }
+                    }
+                    loss.check();
+                    gradient.check();
+                }
+            }
+        }
+    }
+}
+
+TEMPLATE_TEST_CASE("cross_entropy does not degrade under a mean or sum over 100003 rows", "", float, double) {
+    using real = TestType;
+    using wide = oracle::wide_t<real>;
+    constexpr std::size_t rows = std::is_same_v<real, float> ? 100003 : 20011;
+    constexpr std::size_t classes = 3;
+    random_numbers random(7);
+    std::vector<real> x, g(rows * classes);
+    std::vector<std::uint8_t> targets;
+    const std::vector<real> w = {real(0.3), real(1.1), real(2.7)};
+    for (std::size_t k = 0; k != rows * classes; ++k) {
+        x.push_back(static_cast<real>(3 * random.normal()));
+    }
+    for (std::size_t o = 0; o != rows; ++o) {
+        targets.push_back(o % 10 == 9 ? 255 : static_cast<std::uint8_t>(random.below(classes)));
+    }
+    wide sum = 0, weight = 0;
+    const double t = 0.7;
+    for (std::size_t o = 0; o != rows; ++o) {
+        if (targets[o] != 255) {
+            const oracle::row<real> row(std::span<const real>(x).subspan(o * classes, classes), t);
+            sum -= wide(w[targets[o]]) * row.log_probability(targets[o]);
+            weight += w[targets[o]];
+        }
+    }
+    smx::cross_entropy_options<real> options{.temperature = t, .class_weights = w, .ignore_index = 255};
+    const smx::shape shape{rows, classes, 1};
+    for (const auto reduce : {smx::reduction::mean, smx::reduction::sum}) {
+        options.reduce = reduce;
+        const wide divisor = reduce == smx::reduction::mean ? weight : wide(1);
+        const real loss = smx::cross_entropy(x, targets, g, shape, options);
+        CHECK(loss == smx::cross_entropy(x, targets, shape, options));
+        verdict<real> found("cross_entropy over many rows", loss_bound, "100003 rows");
+        verdict<real> gradient("gradient over many rows", gradient_bound, "100003 rows");
+        found.add(loss, wide(sum / divisor), 0);
+        std::size_t ignored_and_written = 0;
+        for (std::size_t o = 0; o != rows; ++o) {
+            if (targets[o] == 255) {
+                ignored_and_written +=
+                    static_cast<std::size_t>(g[o * 3] != 0 || g[o * 3 + 1] != 0 || g[o * 3 + 2] != 0);
+                continue;
+            }
+            if (o % 37 == 0) {
+                const oracle::row<real> row(std::span<const real>(x).subspan(o * classes, classes), t);
+                const oracle::target_shares<real> share(oracle::one_hot(classes, targets[o]), 0, w);
+                for (std::size_t c = 0; c != classes; ++c) {
+                    gradient.add(g[o * classes + c], wide(row.gradient(c, share) / divisor), o * classes + c);
+                }
+            }
+        }
+        CHECK(ignored_and_written == 0);
+        found.check();
+        gradient.check();
+    }
+}
+
+TEMPLATE_TEST_CASE(
+    "softmax, log_softmax and logsumexp of a row have the same bits under any batch and address", "", float,
+    double, long double) {
+    using real = TestType;
+    for (const std::size_t n : std::initializer_list<std::size_t>{1, 2, 5, 16, 17, 65, 129}) {
+        for (const std::size_t inner : std::initializer_list<std::size_t>{1, 3}) {
+            const smx::shape shape{2, n, inner};
+            const std::vector<real> x = logits_of(distributions<real>()[1], shape.outer * n * inner);
+            std::vector<real> p(x.size()), l(x.size()), s(shape.outer * inner), g(x.size());
+            const std::vector<double> t = {0.3, 1.7, 0.7, 11, 0.9, 3};
+            const auto each = std::span<const double>(t).first(shape.outer * inner);
+            smx::softmax(x, p, shape, each);
+            smx::log_softmax(x, l, shape, each);
+            smx::logsumexp(x, s, shape, each);
+            for (std::size_t o = 0; o != shape.outer; ++o) {
+                for (std::size_t i = 0; i != inner; ++i) {
+                    std::vector<real> row(n + 1), batch_p, batch_l;
+                    for (std::size_t c = 0; c != n; ++c) {
+                        row[c + 1] = x[(o * n + c) * inner + i];
+                        batch_p.push_back(p[(o * n + c) * inner + i]);
+                        batch_l.push_back(l[(o * n + c) * inner + i]);
+                    }
+                    const std::size_t number = o * inner + i;
+                    const auto odd =
+                        std::span<const real>(row).subspan(1); // another address than the batch's
+                    CAPTURE(n, inner, o, i);
+                    CHECK(smx::softmax(odd, t[number]) == batch_p);
+                    CHECK(smx::log_softmax(odd, t[number]) == batch_l);
+                    CHECK(smx::logsumexp(odd, t[number]) == s[number]);
+                }
+            }
+        }
+    }
+}
+
+TEMPLATE_TEST_CASE("exp, log and log1p of constant expressions are within 1 ulp under any argument", "",
+                   float, double, long double) {
+    using real = TestType;
+    using wide = oracle::wide_t<real>;
+    using limits = std::numeric_limits<real>;
+    namespace constant = smx::detail::constant;
+    verdict<real> exp_found("constant exp", 1, "-"), log_found("constant log", 1, "-"),
+        log1p_found("constant log1p", 1, "-");
+    const real low = std::log((limits::min)()), high = std::log((limits::max)());
+    using std::exp;
+    using std::log;
+    for (int k = 1; k != 4000; ++k) {
+        const real fraction = static_cast<real>(k) / 4000;
+        const real x = low + (high - low) * fraction, small = std::ldexp(fraction, -(k % limits::digits));
+        const real any = std::ldexp(1 + fraction, (k * 7919) % (limits::max_exponent - limits::min_exponent) +
+                                                      limits::min_exponent);
+        exp_found.add(constant::exp(x), wide(exp(wide(x))), 0);
+        exp_found.add(constant::exp(-small), wide(exp(wide(-small))), 0);
+        log_found.add(constant::log(any), wide(log(wide(any))), 0);
+        log_found.add(constant::log(1 + small), oracle::log1p_of(wide(wide(real(1 + small)) - 1)), 0);
+        log1p_found.add(constant::log1p(small), oracle::log1p_of(wide(small)), 0);
+        log1p_found.add(constant::log1p(8 * fraction), oracle::log1p_of(wide(8 * fraction)), 0);
+    }
+    exp_found.check();
+    log_found.check();
+    log1p_found.check();
+}
+
+TEST_CASE("softmax computes in the wider type under mixed element types") {
+    random_numbers random(11);
+    std::vector<float> x;
+    std::vector<double> y;
+    for (int k = 0; k != 200; ++k) {
+        x.push_back(static_cast<float>(10 * random.normal()));
+        y.push_back(10 * random.normal());
+    }
+    const double t = 0.3;
+    std::vector<double> wide_p(200), wide_l(200);
+    smx::softmax(x, wide_p, t);
+    smx::log_softmax(x, wide_l, t);
+    const oracle::row<double> exact(x, t);
+    std::vector<float> narrow_p(200);
+    smx::softmax(y, narrow_p, t);
+    const oracle::row<double> exact_y(y, t);
+    double worst_p = 0, worst_l = 0, worst_narrow = 0;
+    for (std::size_t c = 0; c != 200; ++c) {
+        worst_p = std::max(worst_p, oracle::ulps(wide_p[c], exact.probability(c)));
+        worst_l = std::max(worst_l, oracle::ulps(wide_l[c], exact.log_probability(c)));
+        if (exact_y.probability(c) >= (std::numeric_limits<float>::min)()) {
+            worst_narrow = std::max(
+                worst_narrow, oracle::ulps(narrow_p[c], static_cast<long double>(exact_y.probability(c))));
+        }
+    }
+    CHECK(worst_p <= softmax_bound);
+    CHECK(worst_l <= log_softmax_bound);
+    CHECK(worst_narrow <= 0.51); // rounded once
+    // Probability targets wider than the logits.
+    const std::vector<double> q(200, 0.005);
+    const double loss = smx::cross_entropy(x, q, smx::cross_entropy_options<double>{.temperature = t});
+    CHECK(oracle::ulps(loss, exact.loss(oracle::target_shares<double>(q))) <= loss_bound);
+}
+
+TEST_CASE("softmax of double rounds a long double temperature to double under large quotients") {
+    const long double t = 0.3L;
+    const std::vector<double> x = {0, 50, 120, 200};
+    CHECK(smx::softmax(x, t) == smx::softmax(x, static_cast<double>(t)));
+    // In long double the temperature keeps its digits.
+    const std::vector<long double> wide(x.begin(), x.end());
+    const std::vector<long double> p = smx::softmax(wide, t);
+    const oracle::row<long double> exact(wide, oracle::wide_t<long double>(t));
+    for (std::size_t c = 0; c != wide.size(); ++c) {
+        const double found = oracle::ulps(p[c], exact.probability(c));
+        CAPTURE(c, oracle::describe(p[c], exact.probability(c), found));
+        CHECK(found <= softmax_bound);
+    }
+}
