@@ -1,0 +1,376 @@
+// The one SIMD vocabulary: a pack of W numbers and its arithmetic, lane by lane, with the same bits on every machine.
+// A pack is a GCC / Clang vector, or a plain array where the compiler has none (or SMX_NO_VECTOR_EXTENSIONS is defined).
+// Everything here is inlined into functions that carry the instruction set (dispatch.hpp); it leans on nothing else.
+#ifndef SMX_DETAIL_LANES_HPP
+#define SMX_DETAIL_LANES_HPP
+
+#include "machine.hpp"
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpsabi"  // nothing here is ever called: all of it is inlined
+#endif
+
+namespace smx::inline SMX_ABI::detail {
+
+template <class Real> struct format;
+template <> struct format<float> {
+    using bits = std::int32_t;
+    using wide = double;
+    static constexpr int mantissa = 23, bias = 127, lanes = 16, split = 12;
+};
+template <> struct format<double> {
+    using bits = std::int64_t;
+    using wide = double;
+    static constexpr int mantissa = 52, bias = 1023, lanes = 8, split = 27;
+};
+
+#if SMX_VECTORS
+template <class Real, int W> struct lanes_of {
+    typedef Real type __attribute__((vector_size(W * sizeof(Real))));
+};
+#else
+template <class Real, int W> struct lanes_of {
+    struct type {
+        Real lane[W];
+        SMX_INLINE Real& operator[](int l) { return lane[l]; }
+        SMX_INLINE const Real& operator[](int l) const { return lane[l]; }
+    };
+};
+#endif
+
+template <class Real, int W> struct pack {
+    using real = Real;
+    using bits = typename format<Real>::bits;
+    using lanes = typename lanes_of<Real, W>::type;
+    struct bit_lanes {
+        typename lanes_of<bits, W>::type v;
+    };
+    static constexpr int width = W;
+    lanes v;
+
+    // f of each lane of the arguments; only for what has no vector operator
+    template <class F, class... P> SMX_INLINE static pack each(F f, const P&... p) {
+        pack r;
+        SMX_UNROLL for (int l = 0; l < W; ++l) r.v[l] = f(p.v[l]...);
+        return r;
+    }
+
+#if SMX_VECTORS
+    SMX_INLINE friend pack operator+(const pack& a, const pack& b) { return {a.v + b.v}; }
+    SMX_INLINE friend pack operator-(const pack& a, const pack& b) { return {a.v - b.v}; }
+    SMX_INLINE friend pack operator*(const pack& a, const pack& b) { return {a.v * b.v}; }
+    SMX_INLINE friend pack operator/(const pack& a, const pack& b) { return {a.v / b.v}; }
+    // a > b ? a : b: b where a is NaN
+    SMX_INLINE friend pack larger(const pack& a, const pack& b) { return {a.v > b.v ? a.v : b.v}; }
+    SMX_INLINE friend pack where_equal(const pack& a, const pack& b, const pack& yes, const pack& no) {
+        return {a.v == b.v ? yes.v : no.v};
+    }
+    SMX_INLINE friend pack where_less(const pack& a, const pack& b, const pack& yes, const pack& no) {
+        return {a.v < b.v ? yes.v : no.v};
+    }
+#else
+    SMX_INLINE friend pack operator+(const pack& a, const pack& b) {
+        return each([](Real s, Real t) { return s + t; }, a, b);
+    }
+    SMX_INLINE friend pack operator-(const pack& a, const pack& b) {
+        return each([](Real s, Real t) { return s - t; }, a, b);
+    }
+    SMX_INLINE friend pack operator*(const pack& a, const pack& b) {
+        return each([](Real s, Real t) { return s * t; }, a, b);
+    }
+    SMX_INLINE friend pack operator/(const pack& a, const pack& b) {
+        return each([](Real s, Real t) { return s / t; }, a, b);
+    }
+    SMX_INLINE friend pack larger(const pack& a, const pack& b) {
+        return each([](Real s, Real t) { return s > t ? s : t; }, a, b);
+    }
+    SMX_INLINE friend pack where_equal(const pack& a, const pack& b, const pack& yes, const pack& no) {
+        return each([](Real s, Real t, Real y, Real n) { return s == t ? y : n; }, a, b, yes, no);
+    }
+    SMX_INLINE friend pack where_less(const pack& a, const pack& b, const pack& yes, const pack& no) {
+        return each([](Real s, Real t, Real y, Real n) { return s < t ? y : n; }, a, b, yes, no);
+    }
+#endif
+};
+
+// std::bit_cast for packs: always inlined, so that no wide vector is ever returned from a real function.
+template <class To, class From> SMX_INLINE To bits_as(const From& from) {
+    static_assert(sizeof(To) == sizeof(From));
+    To to;
+    std::memcpy(&to, &from, sizeof to);
+    return to;
+}
+
+template <class P> SMX_INLINE P splat(typename P::real x) {
+#if SMX_GCC_X86
+    // In larger functions GCC 12 builds a splat with 6 inserts; its builtins stay one broadcast.
+    if constexpr (std::is_floating_point_v<typename P::real> && sizeof(P) > 16) {
+        if (!__builtin_constant_p(x)) {
+            constexpr bool single = sizeof(x) == sizeof(float);
+            const typename lanes_of<typename P::real, 16 / int(sizeof(x))>::type one = {x};
+            if constexpr (single && P::width == 16) {
+                return {__builtin_ia32_broadcastss512(one, typename P::lanes{}, static_cast<unsigned short>(-1))};
+            } else if constexpr (single) {
+                return {__builtin_ia32_vbroadcastss_ps256(one)};
+            } else if constexpr (P::width == 8) {
+                return {__builtin_ia32_broadcastsd512(one, typename P::lanes{}, static_cast<unsigned char>(-1))};
+            } else {
+                return {__builtin_ia32_vbroadcastsd_pd256(one)};
+            }
+        }
+    }
+#endif
+#if SMX_VECTORS
+    return {x - typename P::lanes{}};  // x + 0 would be an addition: it turns -0 into 0
+#else
+    P r;
+    for (int l = 0; l < P::width; ++l) r.v[l] = x;
+    return r;
+#endif
+}
+
+// Loads and stores P::width numbers at any alignment; a stored type of its own is converted lane by lane.
+template <class P, class Stored> SMX_INLINE P load(const Stored* from) {
+    P r;
+    if constexpr (sizeof(Stored) == sizeof(typename P::real)) {
+        std::memcpy(&r.v, from, sizeof r.v);
+    } else {
+        for (int l = 0; l < P::width; ++l) r.v[l] = static_cast<typename P::real>(from[l]);
+    }
+    return r;
+}
+template <class P, class Stored> SMX_INLINE void store(Stored* to, const P& p) {
+    if constexpr (sizeof(Stored) == sizeof(typename P::real)) {
+        std::memcpy(to, &p.v, sizeof p.v);
+    } else {
+        for (int l = 0; l < P::width; ++l) to[l] = static_cast<Stored>(p.v[l]);
+    }
+}
+
+// Whether packs of these types have a fused multiply-add: wider than 16 bytes they come from AVX2 or AVX-512.
+// SMX_STRICT_BITS asks for std::fma in its absence: the same bits as everywhere, an order of magnitude slower.
+template <class P>
+inline constexpr bool is_fused =
+#if defined(SMX_STRICT_BITS) || !SMX_EMULATES_FMA
+    true;
+#elif defined(__x86_64__)
+    SMX_VECTORS != 0 && sizeof(P) > 16;
+#else
+    false;
+#endif
+
+// Hides a value from algebra: -ffast-math would cancel a sum with a magic number, and undo a split product.
+template <class P> SMX_INLINE P opaque(const P& from) {
+    P p = from;
+#if SMX_VECTORS
+    SMX_HIDE_VECTOR(p.v);
+#else
+    for (int l = 0; l < P::width; ++l) SMX_HIDE(p.v[l]);
+#endif
+    return p;
+}
+
+// a * b + c, rounded once.
+template <class Real> SMX_INLINE Real fma(Real a, Real b, Real c) {
+    if constexpr (sizeof(Real) == sizeof(float)) {
+        return __builtin_fmaf(a, b, c);
+    } else {
+        return __builtin_fma(a, b, c);
+    }
+}
+template <class Real, int W>
+SMX_INLINE pack<Real, W> fma(const pack<Real, W>& a, const pack<Real, W>& b, const pack<Real, W>& c) {
+#if SMX_GCC_X86
+    constexpr bool single = sizeof(Real) == sizeof(float);
+    if constexpr (single && W == 16) {
+        return {__builtin_ia32_vfmaddps512_mask(a.v, b.v, c.v, static_cast<unsigned short>(-1), 4)};
+    } else if constexpr (!single && W == 8) {
+        return {__builtin_ia32_vfmaddpd512_mask(a.v, b.v, c.v, static_cast<unsigned char>(-1), 4)};
+    } else if constexpr (single && W == 8) {
+        return {__builtin_ia32_vfmaddps256(a.v, b.v, c.v)};
+    } else if constexpr (!single && W == 4) {
+        return {__builtin_ia32_vfmaddpd256(a.v, b.v, c.v)};
+    } else
+#elif SMX_CLANG_VECTORS
+    if constexpr (sizeof(a.v) > 16 || !SMX_EMULATES_FMA) {  // on lanes one by one Clang 14 falls apart at 64 bytes
+#pragma clang fp contract(on)
+        return {a.v * b.v + c.v};
+    } else
+#endif
+    {
+        pack<Real, W> r;
+        for (int l = 0; l < W; ++l) r.v[l] = fma(a.v[l], b.v[l], c.v[l]);
+        return r;
+    }
+}
+
+// A store past the caches, at an address aligned to the pack; flush_streams() before anybody else may look.
+template <class P> SMX_INLINE void stream(typename P::real* to, const P& p) {
+#if SMX_CLANG_VECTORS
+    __builtin_nontemporal_store(p.v, static_cast<typename P::lanes*>(__builtin_assume_aligned(to, sizeof p)));
+#elif SMX_GCC_X86
+    if constexpr (sizeof(P) == 64) {
+        __builtin_ia32_movntps512(std::bit_cast<float*>(to), bits_as<pack<float, 16>>(p).v);
+    } else if constexpr (sizeof(P) == 32) {
+        __builtin_ia32_movntps256(std::bit_cast<float*>(to), bits_as<pack<float, 8>>(p).v);
+    } else {
+        __builtin_ia32_movntps(std::bit_cast<float*>(to), bits_as<pack<float, 4>>(p).v);
+    }
+#else
+    store(to, p);
+#endif
+}
+SMX_INLINE void flush_streams() {
+#if SMX_X86
+    __builtin_ia32_sfence();
+#endif
+}
+
+// a * b + c: rounded once where the machine can, else twice.
+template <class P> SMX_INLINE P multiply_add(const P& a, const P& b, const P& c) {
+    if constexpr (is_fused<P>) {
+        return fma(a, b, c);
+    } else {
+        return a * b + c;
+    }
+}
+
+// The upper half of the digits of each lane: the rest of the number is exact, and so are products of halves.
+template <class Real, int W> SMX_INLINE pack<Real, W> upper_digits(const pack<Real, W>& x) {
+    using P = pack<Real, W>;
+    using bits = typename P::bits;
+    constexpr bits mask = static_cast<bits>(-1) * (bits{1} << format<Real>::split);
+#if SMX_VECTORS
+    return bits_as<P>(bits_as<typename P::bit_lanes>(x).v & mask);
+#else
+    return P::each([](Real s) { return std::bit_cast<Real>(std::bit_cast<bits>(s) & mask); }, x);
+#endif
+}
+
+// Lane l of p where skip <= first + l, else 0; skip and first in [0, 16]. By a sliding window over a table: GCC 12 takes
+// a comparison apart into lanes as soon as its result is used twice.
+template <class Bits> struct lane_masks {
+    Bits bits[48];
+    constexpr lane_masks() : bits{} {
+        for (int l = 16; l < 48; ++l) bits[l] = -1;
+    }
+};
+template <class Bits> inline constexpr lane_masks<Bits> lane_mask_table{};
+template <class Real, int W> SMX_INLINE pack<Real, W> lanes_from(std::size_t skip, std::size_t first, const pack<Real, W>& p) {
+    using P = pack<Real, W>;
+    typename P::bit_lanes mask;
+    std::memcpy(&mask.v, lane_mask_table<typename P::bits>.bits + 16 + first - skip, sizeof mask.v);
+#if SMX_VECTORS
+    return bits_as<P>(bits_as<typename P::bit_lanes>(p).v & mask.v);
+#else
+    P r;
+    for (int l = 0; l < W; ++l) r.v[l] = mask.v[l] != 0 ? p.v[l] : Real(0);
+    return r;
+#endif
+}
+
+// Lane l of p where l < count, else of other.
+template <class Real, int W>
+SMX_INLINE pack<Real, W> lanes_below(std::size_t count, const pack<Real, W>& p, const pack<Real, W>& other) {
+    using P = pack<Real, W>;
+    typename P::bit_lanes mask;  // of the lanes from count on
+    std::memcpy(&mask.v, lane_mask_table<typename P::bits>.bits + 16 - count, sizeof mask.v);
+#if SMX_VECTORS
+    return bits_as<P>((bits_as<typename P::bit_lanes>(p).v & ~mask.v) | (bits_as<typename P::bit_lanes>(other).v & mask.v));
+#else
+    P r;
+    for (int l = 0; l < W; ++l) r.v[l] = mask.v[l] != 0 ? other.v[l] : p.v[l];
+    return r;
+#endif
+}
+
+// 2^(k - bias) of the integer k in the lowest bits of z, a number in [1.5, 2) * 2^mantissa: k as an exponent field.
+template <class Real, int W> SMX_INLINE pack<Real, W> power_of_field(const pack<Real, W>& z) {
+    using P = pack<Real, W>;
+#if SMX_VECTORS
+    return bits_as<P>(bits_as<typename P::bit_lanes>(z).v << format<Real>::mantissa);
+#else
+    return P::each([](Real s) {
+        using bits = std::conditional_t<sizeof(Real) == 4, std::uint32_t, std::uint64_t>;
+        return std::bit_cast<Real>(static_cast<bits>(std::bit_cast<bits>(s) << format<Real>::mantissa));
+    }, z);
+#endif
+}
+
+// f and k of h = f 2^k, f in [0.7, 1.42], for normal h > 0.
+template <int W> SMX_INLINE pack<double, W> mantissa_and_exponent(const pack<double, W>& h, pack<double, W>& k) {
+    using P = pack<double, W>;
+    constexpr std::int64_t root = 0x3FE6A09E667F3BCD;  // the square root of 1/2
+    constexpr double magic = 0x1.8p52;                  // k + the bits of magic are the bits of magic + k
+    P f;
+    SMX_UNROLL for (int l = 0; l < W; ++l) {
+        const std::int64_t bits = std::bit_cast<std::int64_t>(static_cast<double>(h.v[l])), e = (bits - root) >> 52;
+        f.v[l] = std::bit_cast<double>(bits - e * (std::int64_t{1} << 52));
+        k.v[l] = std::bit_cast<double>(std::bit_cast<std::int64_t>(magic) + e);
+    }
+    k = opaque(k) - splat<P>(magic);
+    return f;
+}
+
+// The two halves of a pack.
+template <class Real, int W> struct halves {
+    pack<Real, W / 2> low, high;
+};
+template <class Real, int W> SMX_INLINE halves<Real, W> halved(const pack<Real, W>& p) {
+    return bits_as<halves<Real, W>>(p);
+}
+
+// Conversion lane by lane.
+template <class To, class Real, int W> SMX_INLINE pack<To, W> convert(const pack<Real, W>& p) {
+#if SMX_GCC_X86
+    if constexpr (sizeof(To) * W == 32 && sizeof(Real) * W == 16) {  // GCC 12 goes through halves
+        return {__builtin_ia32_cvtps2pd256(p.v)};
+    } else if constexpr (sizeof(To) * W == 64 && sizeof(Real) * W == 32) {
+        return {__builtin_ia32_cvtps2pd512_mask(p.v, typename pack<To, W>::lanes{}, static_cast<unsigned char>(-1), 4)};
+    } else
+#endif
+#if SMX_VECTORS
+    return {__builtin_convertvector(p.v, typename pack<To, W>::lanes)};
+#else
+    pack<To, W> r;
+    for (int l = 0; l < W; ++l) r.v[l] = static_cast<To>(p.v[l]);
+    return opaque(r);  // GCC 12 -O2 makes vectors of two lanes, and takes double to float and back for no change
+#endif
+}
+
+// The largest lane, and the sum of the lanes, halves first: lane l with lane l + W / 2, and so on down.
+template <class Real, int W> SMX_INLINE Real largest_lane(const pack<Real, W>& p) {
+    if constexpr (W > 2) {
+        const auto h = halved(p);
+        return largest_lane(larger(h.low, h.high));
+    } else if constexpr (W == 2) {
+        return p.v[0] > p.v[1] ? p.v[0] : p.v[1];
+    } else {
+        return p.v[0];
+    }
+}
+template <class Real, int W> SMX_INLINE Real sum_of_lanes(const pack<Real, W>& p) {
+    if constexpr (W > 2) {
+        const auto h = halved(p);
+        return sum_of_lanes(h.low + h.high);
+    } else if constexpr (W == 2) {
+        return p.v[0] + p.v[1];
+    } else {
+        return p.v[0];
+    }
+}
+
+}  // namespace smx::inline SMX_ABI::detail
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+#endif
