@@ -1,5 +1,5 @@
-// The exponential of the kernels, 2^(x log2(e) / T - N) with an integer N per row, and the logarithm of a sum.
-// Polynomials and split constants come from tools/polynomials.py. Leans on lanes.hpp.
+// The exponential of the kernels, 2^(x log2(e) / T - N) with an integer N per row, and the logarithm of a
+// sum. Polynomials and split constants come from tools/polynomials.py. Leans on lanes.hpp.
 #ifndef SMX_DETAIL_EXPONENTIAL_HPP
 #define SMX_DETAIL_EXPONENTIAL_HPP
 
@@ -7,39 +7,49 @@
 
 namespace smx::inline SMX_ABI::detail {
 
-// Terms are biased: the largest of a row becomes 2^lift times a number in [0.7, 1.42]. So no term whose quotient is a
-// normal number is flushed on the way. Logits whose term would be below 2^(1 - bias) are raised to one of 0.
-template <class Real> struct term_range;
-template <> struct term_range<float> {
+// Terms are biased: the largest of a row becomes 2^lift times a number in [0.7, 1.42]. So no term whose
+// quotient is a normal number is flushed on the way. Logits whose term would be below 2^(1 - bias) are raised
+// to one of 0.
+template <class Real>
+struct term_range;
+template <>
+struct term_range<float> {
     static constexpr int lift = 40;
     static constexpr float magic = 0x1.8p23f;
-    // |x c| must leave room for magic, and keep what follows the two parts of c below 2^-30; without fma, what follows
-    // the products of halves. Above twice the range of terms x - max is exact wherever it counts: there rows are centred.
+    // |x c| must leave room for magic, and keep what follows the two parts of c below 2^-30; without fma,
+    // what follows the products of halves. Above twice the range of terms x - max is exact wherever it
+    // counts: there rows are centred.
     static constexpr double limit = 0x1p20, limit_without_fma = 0x1p9;
 };
-template <> struct term_range<double> {
+template <>
+struct term_range<double> {
     static constexpr int lift = 100;
     static constexpr double magic = 0x1.8p52;
     static constexpr double limit = 0x1p45, limit_without_fma = 0x1p12;
 };
-// c = log2(e) / T, as hi + lo; upper + lower = hi, in halves whose products are exact, for machines without fma.
-// Where T is extreme, x stands for x shrink stretch; where x c is too large, for (x - max) shrink stretch, which is exact
-// wherever it counts.
-template <class Real> struct base2_scale {
+// c = log2(e) / T, as hi + lo; upper + lower = hi, in halves whose products are exact, for machines without
+// fma. Where T is extreme, x stands for x shrink stretch; where x c is too large, for (x - max) shrink
+// stretch, which is exact wherever it counts.
+template <class Real>
+struct base2_scale {
     Real hi, lo, upper, lower;
-    Real inverse_hi;  // 1 / c
-    Real usual;     // a row needs no centring up to |max shrink stretch| = usual
+    Real inverse_hi; // 1 / c
+    Real usual;      // a row needs no centring up to |max shrink stretch| = usual
     Real shrink, stretch;
-    bool scaled;      // shrink and stretch are not 1
-    Real inverse;   // 1 / T
+    bool scaled;  // shrink and stretch are not 1
+    Real inverse; // 1 / T
     double temperature;
-    template <class P> SMX_INLINE Real largest() const {
-        return is_fused<P> ? usual : usual * static_cast<Real>(term_range<Real>::limit_without_fma / term_range<Real>::limit);
+    template <class P>
+    SMX_INLINE Real largest() const {
+        return is_fused<P>
+                   ? usual
+                   : usual * static_cast<Real>(term_range<Real>::limit_without_fma / term_range<Real>::limit);
     }
 };
 
 // What one row adds: the reference N within magic, and the lowest logit whose term is above 0.
-template <class P> struct row_reference {
+template <class P>
+struct row_reference {
     P hi, lo, upper, lower, magic, lowest;
 };
 template <class P>
@@ -52,15 +62,20 @@ SMX_INLINE row_reference<P> refer(const base2_scale<typename P::real>& c, const 
     } else {
         z = opaque(maximum * hi + magic);
     }
-    const P n = z - magic;
+    const P n = opaque(z - magic);
     constexpr typename P::real bias = format<typename P::real>::bias + R::lift;
     // hi once more: GCC 12 copies a struct's vector in two halves, and the load that follows waits for both
-    return {splat<P>(c.hi), splat<P>(c.lo), splat<P>(c.upper), splat<P>(c.lower), opaque(splat<P>(R::magic + bias) - n),
+    return {splat<P>(c.hi),
+            splat<P>(c.lo),
+            splat<P>(c.upper),
+            splat<P>(c.lower),
+            opaque(splat<P>(R::magic + bias) - n),
             (n - splat<P>(bias)) * splat<P>(c.inverse_hi)};
 }
 
 // a b - p, exactly, for p the rounded product.
-template <class P> SMX_INLINE P product_error(const P& a, const P& b, const P& p) {
+template <class P>
+SMX_INLINE P product_error(const P& a, const P& b, const P& p) {
     if constexpr (is_fused<P>) {
         return fma(a, b, P{} - p);
     } else {
@@ -70,7 +85,8 @@ template <class P> SMX_INLINE P product_error(const P& a, const P& b, const P& p
 }
 
 // n - q d for q the rounded quotient, exactly.
-template <class P> SMX_INLINE P remainder_of(const P& n, const P& q, const P& d) {
+template <class P>
+SMX_INLINE P remainder_of(const P& n, const P& q, const P& d) {
     if constexpr (is_fused<P>) {
         return fma(P{} - q, d, n);
     } else {
@@ -79,25 +95,29 @@ template <class P> SMX_INLINE P remainder_of(const P& n, const P& q, const P& d)
     }
 }
 
-template <class Real> struct exp2_coefficients;
+template <class Real>
+struct exp2_coefficients;
 // 2^r = 1 + r p(r) on [-1/2, 1/2] with a relative error below 2^-28.3.
-template <> struct exp2_coefficients<float> {
+template <>
+struct exp2_coefficients<float> {
     static constexpr float of[] = {0x1.4177e6p-13f, 0x1.5f0950p-10f, 0x1.3b2dd4p-7f,
                                    0x1.c6af7ap-5f,  0x1.ebfbdcp-3f,  0x1.62e430p-1f};
 };
 // Likewise with a relative error below 2^-57.7.
-template <> struct exp2_coefficients<double> {
+template <>
+struct exp2_coefficients<double> {
     static constexpr double of[] = {0x1.e824ae4cdebf3p-32, 0x1.e61267b23653ep-28, 0x1.b525fd001ca77p-24,
                                     0x1.62bfcd5bc22e0p-20, 0x1.ffcbfc022564fp-17, 0x1.4309130c3fdbcp-13,
                                     0x1.5d87fe78b16e0p-10, 0x1.3b2ab6fba1053p-7,  0x1.c6b08d704a0e1p-5,
                                     0x1.ebfbdff82c59dp-3,  0x1.62e42fefa39efp-1};
 };
 
-// x[k] <- 2^(x[k] c - N + lift), of K vectors step by step: GCC leaves the chains of whole vectors one after another.
-// Error: below 1.9 ulp (polynomial step 1/2, r 2^k just below 1/2, reduction 0.35). Any x up to the row's maximum, also
-// -inf, gives a finite term; NaN gives NaN. The clamp is on x, in front: one operation, and r is never infinite.
-// Each vector has its own row if Stride is 1, all have q[0] if it is 0.
-template <int Stride = 0, int K, class P> SMX_INLINE void exponentials(P (&x)[K], const row_reference<P>* q) {
+// x[k] <- 2^(x[k] c - N + lift), of K vectors step by step: GCC leaves the chains of whole vectors one after
+// another. Error: below 1.9 ulp (polynomial step 1/2, r 2^k just below 1/2, reduction 0.35). Any x up to the
+// row's maximum, also -inf, gives a finite term; NaN gives NaN. The clamp is on x, in front: one operation,
+// and r is never infinite. Each vector has its own row if Stride is 1, all have q[0] if it is 0.
+template <int Stride = 0, int K, class P>
+SMX_INLINE void exponentials(P (&x)[K], const row_reference<P>* q) {
     using Real = typename P::real;
     constexpr int degree = sizeof(exp2_coefficients<Real>::of) / sizeof(Real);
     P z[K], r[K], p[K];
@@ -111,7 +131,7 @@ template <int Stride = 0, int K, class P> SMX_INLINE void exponentials(P (&x)[K]
         SMX_UNROLL for (int k = 0; k < K; ++k) {
             z[k] = opaque(x[k] * q->hi + q[k * Stride].magic);
             const P u = upper_digits(x[k]), l = x[k] - u;
-            r[k] = opaque(u * q->upper + (q[k * Stride].magic - z[k]));                   // exact
+            r[k] = opaque(u * q->upper + (q[k * Stride].magic - z[k])); // exact
             r[k] = opaque(r[k] + u * q->lower) + opaque(l * q->hi + x[k] * q->lo);
         }
     }
@@ -122,15 +142,19 @@ template <int Stride = 0, int K, class P> SMX_INLINE void exponentials(P (&x)[K]
     }
     SMX_UNROLL for (int k = 0; k < K; ++k) z[k] = power_of_field(z[k]);
     SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = r[k] * z[k];
-    SMX_UNROLL for (int k = 0; k < K; ++k) x[k] = multiply_add(r[k], p[k], z[k]);  // one step shorter than (1 + r p) 2^k
+    SMX_UNROLL for (int k = 0; k < K; ++k) x[k] =
+        multiply_add(r[k], p[k], z[k]); // one step shorter than (1 + r p) 2^k
 }
 
-// log(1 + u + v) for u >= 0, v below an ulp of u: error below 0.8 ulp; NaN gives NaN. The logarithm of 1 + u is
-// k ln(2) + log(f), f in [0.7, 1.42], log(f) = 2 atanh(s) with s = (f - 1) / (f + 1); what 1 + u rounds off is put back.
-template <int W> SMX_INLINE pack<double, W> log_of_one_plus(const pack<double, W>& u, const pack<double, W>& v) {
+// log(1 + u + v) for u >= 0, v below an ulp of u: error below 0.8 ulp; NaN gives NaN. The logarithm of 1 + u
+// is k ln(2) + log(f), f in [0.7, 1.42], log(f) = 2 atanh(s) with s = (f - 1) / (f + 1); what 1 + u rounds
+// off is put back.
+template <int W>
+SMX_INLINE pack<double, W> log_of_one_plus(const pack<double, W>& u, const pack<double, W>& v) {
     using P = pack<double, W>;
-    constexpr double of[] = {0x1.2f115fe80a422p-3, 0x1.39a09821373d2p-3, 0x1.7466499ac9612p-3, 0x1.c71c51d81e2e1p-3,
-                             0x1.2492494229fedp-2, 0x1.999999997f9fbp-2, 0x1.5555555555593p-1};
+    constexpr double of[] = {0x1.2f115fe80a422p-3, 0x1.39a09821373d2p-3, 0x1.7466499ac9612p-3,
+                             0x1.c71c51d81e2e1p-3, 0x1.2492494229fedp-2, 0x1.999999997f9fbp-2,
+                             0x1.5555555555593p-1};
     const P one = splat<P>(1.0), h = opaque(one + u), back = opaque(h - one);
     const P lost = opaque(one - opaque(h - back)) + opaque(u - back) + v;
     P k;
@@ -143,6 +167,6 @@ template <int W> SMX_INLINE pack<double, W> log_of_one_plus(const pack<double, W
     return multiply_add(k, splat<P>(0x1.62e42ffp-1), r + multiply_add(P{} - half, r, p));
 }
 
-}  // namespace smx::inline SMX_ABI::detail
+} // namespace smx::inline SMX_ABI::detail
 
 #endif

@@ -1,6 +1,6 @@
-// Batches whose rows are not contiguous: element (o, c, i) at (o * classes + c) * inner + i. Tiles of neighbouring rows
-// are turned into contiguous ones on the stack, in L1 or L2, and back: every row then has the bits that it has alone.
-// Leans on dispatch.hpp.
+// Batches whose rows are not contiguous: element (o, c, i) at (o * classes + c) * inner + i. Tiles of
+// neighbouring rows are turned into contiguous ones on the stack, in L1 or L2, and back: every row then has
+// the bits that it has alone. Leans on dispatch.hpp.
 #ifndef SMX_DETAIL_INNER_HPP
 #define SMX_DETAIL_INNER_HPP
 
@@ -8,12 +8,15 @@
 
 namespace smx::inline SMX_ABI::detail {
 
-// Bytes of stack a tile may take; 16 floats are a cache line, so that wide tiles waste none. Longer rows are not done here.
+// Bytes of stack a tile may take; 16 floats are a cache line, so that wide tiles waste none. Longer rows are
+// not done here.
 inline constexpr std::size_t tile_bytes = 64 * 1024;
-template <class Real> inline constexpr std::size_t longest_tiled_row = tile_bytes / sizeof(Real);
+template <class Real>
+inline constexpr std::size_t longest_tiled_row = tile_bytes / sizeof(Real);
 
-template <class Real> inline std::size_t rows_of_tile(std::size_t n, std::size_t inner) noexcept {
-    const std::size_t line = n <= 64 ? 128 : 64 / sizeof(Real);  // short rows are done many at a time
+template <class Real>
+inline std::size_t rows_of_tile(std::size_t n, std::size_t inner) noexcept {
+    const std::size_t line = n <= 64 ? 128 : 64 / sizeof(Real); // short rows are done many at a time
     std::size_t most = longest_tiled_row<Real> / n;
     most = most < line ? most : line;
     return most < inner ? most : inner;
@@ -21,7 +24,8 @@ template <class Real> inline std::size_t rows_of_tile(std::size_t n, std::size_t
 
 // tile[r n + c] <-> x[c inner + r]: 4 classes at a time, so that a row's lines are written in runs.
 template <class Real>
-inline void gather_tile(const Real* x, std::size_t n, std::size_t inner, std::size_t rows, Real* tile) noexcept {
+inline void gather_tile(const Real* x, std::size_t n, std::size_t inner, std::size_t rows,
+                        Real* tile) noexcept {
     std::size_t c = 0;
     for (; c + 4 <= n; c += 4) {
         const Real* const from = x + c * inner;
@@ -34,11 +38,14 @@ inline void gather_tile(const Real* x, std::size_t n, std::size_t inner, std::si
         }
     }
     for (; c < n; ++c) {
-        for (std::size_t r = 0; r < rows; ++r) tile[r * n + c] = x[c * inner + r];
+        for (std::size_t r = 0; r < rows; ++r) {
+            tile[r * n + c] = x[c * inner + r];
+        }
     }
 }
 template <class Real>
-inline void scatter_tile(const Real* tile, std::size_t n, std::size_t inner, std::size_t rows, Real* y) noexcept {
+inline void scatter_tile(const Real* tile, std::size_t n, std::size_t inner, std::size_t rows,
+                         Real* y) noexcept {
     std::size_t c = 0;
     for (; c + 4 <= n; c += 4) {
         Real* const to = y + c * inner;
@@ -51,12 +58,14 @@ inline void scatter_tile(const Real* tile, std::size_t n, std::size_t inner, std
         }
     }
     for (; c < n; ++c) {
-        for (std::size_t r = 0; r < rows; ++r) y[c * inner + r] = tile[r * n + c];
+        for (std::size_t r = 0; r < rows; ++r) {
+            y[c * inner + r] = tile[r * n + c];
+        }
     }
 }
 
-// f(tile, first, rows): rows of n in a tile that stand at x + first with the stride of inner. False, with nothing done,
-// if one row does not fit.
+// f(tile, first, rows): rows of n in a tile that stand at x + first with the stride of inner. False, with
+// nothing done, if one row does not fit.
 template <class Real, class F>
 inline bool for_each_tile(const Real* x, std::size_t outer, std::size_t n, std::size_t inner, F f) noexcept {
     if (n > longest_tiled_row<Real>) {
@@ -102,6 +111,6 @@ inline bool logsumexp_inner(const Real* x, Real* results, std::size_t outer, std
     });
 }
 
-}  // namespace smx::inline SMX_ABI::detail
+} // namespace smx::inline SMX_ABI::detail
 
 #endif

@@ -1,6 +1,7 @@
-// The one SIMD vocabulary: a pack of W numbers and its arithmetic, lane by lane, with the same bits on every machine.
-// A pack is a GCC / Clang vector, or a plain array where the compiler has none (or SMX_NO_VECTOR_EXTENSIONS is defined).
-// Everything here is inlined into functions that carry the instruction set (dispatch.hpp); it leans on nothing else.
+// The one SIMD vocabulary: a pack of W numbers and its arithmetic, lane by lane, with the same bits on every
+// machine. A pack is a GCC / Clang vector, or a plain array where the compiler has none (or
+// SMX_NO_VECTOR_EXTENSIONS is defined). Everything here is inlined into functions that carry the instruction
+// set (dispatch.hpp); it leans on nothing else.
 #ifndef SMX_DETAIL_LANES_HPP
 #define SMX_DETAIL_LANES_HPP
 
@@ -14,29 +15,34 @@
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wpsabi"  // nothing here is ever called: all of it is inlined
+#pragma GCC diagnostic ignored "-Wpsabi" // nothing here is ever called: all of it is inlined
 #endif
 
 namespace smx::inline SMX_ABI::detail {
 
-template <class Real> struct format;
-template <> struct format<float> {
+template <class Real>
+struct format;
+template <>
+struct format<float> {
     using bits = std::int32_t;
     using wide = double;
     static constexpr int mantissa = 23, bias = 127, lanes = 16, split = 12;
 };
-template <> struct format<double> {
+template <>
+struct format<double> {
     using bits = std::int64_t;
     using wide = double;
     static constexpr int mantissa = 52, bias = 1023, lanes = 8, split = 27;
 };
 
 #if SMX_VECTORS
-template <class Real, int W> struct lanes_of {
+template <class Real, int W>
+struct lanes_of {
     typedef Real type __attribute__((vector_size(W * sizeof(Real))));
 };
 #else
-template <class Real, int W> struct lanes_of {
+template <class Real, int W>
+struct lanes_of {
     struct type {
         Real lane[W];
         SMX_INLINE Real& operator[](int l) { return lane[l]; }
@@ -45,7 +51,8 @@ template <class Real, int W> struct lanes_of {
 };
 #endif
 
-template <class Real, int W> struct pack {
+template <class Real, int W>
+struct pack {
     using real = Real;
     using bits = typename format<Real>::bits;
     using lanes = typename lanes_of<Real, W>::type;
@@ -56,7 +63,8 @@ template <class Real, int W> struct pack {
     lanes v;
 
     // f of each lane of the arguments; only for what has no vector operator
-    template <class F, class... P> SMX_INLINE static pack each(F f, const P&... p) {
+    template <class F, class... P>
+    SMX_INLINE static pack each(F f, const P&... p) {
         pack r;
         SMX_UNROLL for (int l = 0; l < W; ++l) r.v[l] = f(p.v[l]...);
         return r;
@@ -101,14 +109,16 @@ template <class Real, int W> struct pack {
 };
 
 // std::bit_cast for packs: always inlined, so that no wide vector is ever returned from a real function.
-template <class To, class From> SMX_INLINE To bits_as(const From& from) {
+template <class To, class From>
+SMX_INLINE To bits_as(const From& from) {
     static_assert(sizeof(To) == sizeof(From));
     To to;
     std::memcpy(&to, &from, sizeof to);
     return to;
 }
 
-template <class P> SMX_INLINE P splat(typename P::real x) {
+template <class P>
+SMX_INLINE P splat(typename P::real x) {
 #if SMX_GCC_X86
     // In larger functions GCC 12 builds a splat with 6 inserts; its builtins stay one broadcast.
     if constexpr (std::is_floating_point_v<typename P::real> && sizeof(P) > 16) {
@@ -116,11 +126,13 @@ template <class P> SMX_INLINE P splat(typename P::real x) {
             constexpr bool single = sizeof(x) == sizeof(float);
             const typename lanes_of<typename P::real, 16 / int(sizeof(x))>::type one = {x};
             if constexpr (single && P::width == 16) {
-                return {__builtin_ia32_broadcastss512(one, typename P::lanes{}, static_cast<unsigned short>(-1))};
+                return {
+                    __builtin_ia32_broadcastss512(one, typename P::lanes{}, static_cast<unsigned short>(-1))};
             } else if constexpr (single) {
                 return {__builtin_ia32_vbroadcastss_ps256(one)};
             } else if constexpr (P::width == 8) {
-                return {__builtin_ia32_broadcastsd512(one, typename P::lanes{}, static_cast<unsigned char>(-1))};
+                return {
+                    __builtin_ia32_broadcastsd512(one, typename P::lanes{}, static_cast<unsigned char>(-1))};
             } else {
                 return {__builtin_ia32_vbroadcastsd_pd256(one)};
             }
@@ -128,34 +140,43 @@ template <class P> SMX_INLINE P splat(typename P::real x) {
     }
 #endif
 #if SMX_VECTORS
-    return {x - typename P::lanes{}};  // x + 0 would be an addition: it turns -0 into 0
+    return {x - typename P::lanes{}}; // x + 0 would be an addition: it turns -0 into 0
 #else
     P r;
-    for (int l = 0; l < P::width; ++l) r.v[l] = x;
+    for (int l = 0; l < P::width; ++l) {
+        r.v[l] = x;
+    }
     return r;
 #endif
 }
 
 // Loads and stores P::width numbers at any alignment; a stored type of its own is converted lane by lane.
-template <class P, class Stored> SMX_INLINE P load(const Stored* from) {
+template <class P, class Stored>
+SMX_INLINE P load(const Stored* from) {
     P r;
     if constexpr (sizeof(Stored) == sizeof(typename P::real)) {
         std::memcpy(&r.v, from, sizeof r.v);
     } else {
-        for (int l = 0; l < P::width; ++l) r.v[l] = static_cast<typename P::real>(from[l]);
+        for (int l = 0; l < P::width; ++l) {
+            r.v[l] = static_cast<typename P::real>(from[l]);
+        }
     }
     return r;
 }
-template <class P, class Stored> SMX_INLINE void store(Stored* to, const P& p) {
+template <class P, class Stored>
+SMX_INLINE void store(Stored* to, const P& p) {
     if constexpr (sizeof(Stored) == sizeof(typename P::real)) {
         std::memcpy(to, &p.v, sizeof p.v);
     } else {
-        for (int l = 0; l < P::width; ++l) to[l] = static_cast<Stored>(p.v[l]);
+        for (int l = 0; l < P::width; ++l) {
+            to[l] = static_cast<Stored>(p.v[l]);
+        }
     }
 }
 
 // Whether packs of these types have a fused multiply-add: wider than 16 bytes they come from AVX2 or AVX-512.
-// SMX_STRICT_BITS asks for std::fma in its absence: the same bits as everywhere, an order of magnitude slower.
+// SMX_STRICT_BITS asks for std::fma in its absence: the same bits as everywhere, an order of magnitude
+// slower.
 template <class P>
 inline constexpr bool is_fused =
 #if defined(SMX_STRICT_BITS) || !SMX_EMULATES_FMA
@@ -167,18 +188,27 @@ inline constexpr bool is_fused =
 #endif
 
 // Hides a value from algebra: -ffast-math would cancel a sum with a magic number, and undo a split product.
-template <class P> SMX_INLINE P opaque(const P& from) {
+template <class P>
+SMX_INLINE P opaque(const P& from) {
     P p = from;
 #if SMX_VECTORS
     SMX_HIDE_VECTOR(p.v);
 #else
-    for (int l = 0; l < P::width; ++l) SMX_HIDE(p.v[l]);
+    for (int l = 0; l < P::width; ++l) {
+        SMX_HIDE(p.v[l]);
+    }
 #endif
     return p;
 }
 
+SMX_INLINE double opaque(double x) {
+    SMX_HIDE(x);
+    return x;
+}
+
 // a * b + c, rounded once.
-template <class Real> SMX_INLINE Real fma(Real a, Real b, Real c) {
+template <class Real>
+SMX_INLINE Real fma(Real a, Real b, Real c) {
     if constexpr (sizeof(Real) == sizeof(float)) {
         return __builtin_fmaf(a, b, c);
     } else {
@@ -199,20 +229,24 @@ SMX_INLINE pack<Real, W> fma(const pack<Real, W>& a, const pack<Real, W>& b, con
         return {__builtin_ia32_vfmaddpd256(a.v, b.v, c.v)};
     } else
 #elif SMX_CLANG_VECTORS
-    if constexpr (sizeof(a.v) > 16 || !SMX_EMULATES_FMA) {  // on lanes one by one Clang 14 falls apart at 64 bytes
+    if constexpr (sizeof(a.v) > 16 ||
+                  !SMX_EMULATES_FMA) { // on lanes one by one Clang 14 falls apart at 64 bytes
 #pragma clang fp contract(on)
         return {a.v * b.v + c.v};
     } else
 #endif
     {
         pack<Real, W> r;
-        for (int l = 0; l < W; ++l) r.v[l] = fma(a.v[l], b.v[l], c.v[l]);
+        for (int l = 0; l < W; ++l) {
+            r.v[l] = fma(a.v[l], b.v[l], c.v[l]);
+        }
         return r;
     }
 }
 
 // A store past the caches, at an address aligned to the pack; flush_streams() before anybody else may look.
-template <class P> SMX_INLINE void stream(typename P::real* to, const P& p) {
+template <class P>
+SMX_INLINE void stream(typename P::real* to, const P& p) {
 #if SMX_CLANG_VECTORS
     __builtin_nontemporal_store(p.v, static_cast<typename P::lanes*>(__builtin_assume_aligned(to, sizeof p)));
 #elif SMX_GCC_X86
@@ -234,7 +268,8 @@ SMX_INLINE void flush_streams() {
 }
 
 // a * b + c: rounded once where the machine can, else twice.
-template <class P> SMX_INLINE P multiply_add(const P& a, const P& b, const P& c) {
+template <class P>
+SMX_INLINE P multiply_add(const P& a, const P& b, const P& c) {
     if constexpr (is_fused<P>) {
         return fma(a, b, c);
     } else {
@@ -243,7 +278,8 @@ template <class P> SMX_INLINE P multiply_add(const P& a, const P& b, const P& c)
 }
 
 // The upper half of the digits of each lane: the rest of the number is exact, and so are products of halves.
-template <class Real, int W> SMX_INLINE pack<Real, W> upper_digits(const pack<Real, W>& x) {
+template <class Real, int W>
+SMX_INLINE pack<Real, W> upper_digits(const pack<Real, W>& x) {
     using P = pack<Real, W>;
     using bits = typename P::bits;
     constexpr bits mask = static_cast<bits>(-1) * (bits{1} << format<Real>::split);
@@ -254,16 +290,21 @@ template <class Real, int W> SMX_INLINE pack<Real, W> upper_digits(const pack<Re
 #endif
 }
 
-// Lane l of p where skip <= first + l, else 0; skip and first in [0, 16]. By a sliding window over a table: GCC 12 takes
-// a comparison apart into lanes as soon as its result is used twice.
-template <class Bits> struct lane_masks {
+// Lane l of p where skip <= first + l, else 0; skip and first in [0, 16]. By a sliding window over a table:
+// GCC 12 takes a comparison apart into lanes as soon as its result is used twice.
+template <class Bits>
+struct lane_masks {
     Bits bits[48];
     constexpr lane_masks() : bits{} {
-        for (int l = 16; l < 48; ++l) bits[l] = -1;
+        for (int l = 16; l < 48; ++l) {
+            bits[l] = -1;
+        }
     }
 };
-template <class Bits> inline constexpr lane_masks<Bits> lane_mask_table{};
-template <class Real, int W> SMX_INLINE pack<Real, W> lanes_from(std::size_t skip, std::size_t first, const pack<Real, W>& p) {
+template <class Bits>
+inline constexpr lane_masks<Bits> lane_mask_table{};
+template <class Real, int W>
+SMX_INLINE pack<Real, W> lanes_from(std::size_t skip, std::size_t first, const pack<Real, W>& p) {
     using P = pack<Real, W>;
     typename P::bit_lanes mask;
     std::memcpy(&mask.v, lane_mask_table<typename P::bits>.bits + 16 + first - skip, sizeof mask.v);
@@ -271,7 +312,9 @@ template <class Real, int W> SMX_INLINE pack<Real, W> lanes_from(std::size_t ski
     return bits_as<P>(bits_as<typename P::bit_lanes>(p).v & mask.v);
 #else
     P r;
-    for (int l = 0; l < W; ++l) r.v[l] = mask.v[l] != 0 ? p.v[l] : Real(0);
+    for (int l = 0; l < W; ++l) {
+        r.v[l] = mask.v[l] != 0 ? p.v[l] : Real(0);
+    }
     return r;
 #endif
 }
@@ -280,38 +323,47 @@ template <class Real, int W> SMX_INLINE pack<Real, W> lanes_from(std::size_t ski
 template <class Real, int W>
 SMX_INLINE pack<Real, W> lanes_below(std::size_t count, const pack<Real, W>& p, const pack<Real, W>& other) {
     using P = pack<Real, W>;
-    typename P::bit_lanes mask;  // of the lanes from count on
+    typename P::bit_lanes mask; // of the lanes from count on
     std::memcpy(&mask.v, lane_mask_table<typename P::bits>.bits + 16 - count, sizeof mask.v);
 #if SMX_VECTORS
-    return bits_as<P>((bits_as<typename P::bit_lanes>(p).v & ~mask.v) | (bits_as<typename P::bit_lanes>(other).v & mask.v));
+    return bits_as<P>((bits_as<typename P::bit_lanes>(p).v & ~mask.v) |
+                      (bits_as<typename P::bit_lanes>(other).v & mask.v));
 #else
     P r;
-    for (int l = 0; l < W; ++l) r.v[l] = mask.v[l] != 0 ? other.v[l] : p.v[l];
+    for (int l = 0; l < W; ++l) {
+        r.v[l] = mask.v[l] != 0 ? other.v[l] : p.v[l];
+    }
     return r;
 #endif
 }
 
-// 2^(k - bias) of the integer k in the lowest bits of z, a number in [1.5, 2) * 2^mantissa: k as an exponent field.
-template <class Real, int W> SMX_INLINE pack<Real, W> power_of_field(const pack<Real, W>& z) {
+// 2^(k - bias) of the integer k in the lowest bits of z, a number in [1.5, 2) * 2^mantissa: k as an exponent
+// field.
+template <class Real, int W>
+SMX_INLINE pack<Real, W> power_of_field(const pack<Real, W>& z) {
     using P = pack<Real, W>;
 #if SMX_VECTORS
     return bits_as<P>(bits_as<typename P::bit_lanes>(z).v << format<Real>::mantissa);
 #else
-    return P::each([](Real s) {
-        using bits = std::conditional_t<sizeof(Real) == 4, std::uint32_t, std::uint64_t>;
-        return std::bit_cast<Real>(static_cast<bits>(std::bit_cast<bits>(s) << format<Real>::mantissa));
-    }, z);
+    return P::each(
+        [](Real s) {
+            using bits = std::conditional_t<sizeof(Real) == 4, std::uint32_t, std::uint64_t>;
+            return std::bit_cast<Real>(static_cast<bits>(std::bit_cast<bits>(s) << format<Real>::mantissa));
+        },
+        z);
 #endif
 }
 
 // f and k of h = f 2^k, f in [0.7, 1.42], for normal h > 0.
-template <int W> SMX_INLINE pack<double, W> mantissa_and_exponent(const pack<double, W>& h, pack<double, W>& k) {
+template <int W>
+SMX_INLINE pack<double, W> mantissa_and_exponent(const pack<double, W>& h, pack<double, W>& k) {
     using P = pack<double, W>;
-    constexpr std::int64_t root = 0x3FE6A09E667F3BCD;  // the square root of 1/2
-    constexpr double magic = 0x1.8p52;                  // k + the bits of magic are the bits of magic + k
+    constexpr std::int64_t root = 0x3FE6A09E667F3BCD; // the square root of 1/2
+    constexpr double magic = 0x1.8p52;                // k + the bits of magic are the bits of magic + k
     P f;
     SMX_UNROLL for (int l = 0; l < W; ++l) {
-        const std::int64_t bits = std::bit_cast<std::int64_t>(static_cast<double>(h.v[l])), e = (bits - root) >> 52;
+        const std::int64_t bits = std::bit_cast<std::int64_t>(static_cast<double>(h.v[l])),
+                           e = (bits - root) >> 52;
         f.v[l] = std::bit_cast<double>(bits - e * (std::int64_t{1} << 52));
         k.v[l] = std::bit_cast<double>(std::bit_cast<std::int64_t>(magic) + e);
     }
@@ -320,33 +372,41 @@ template <int W> SMX_INLINE pack<double, W> mantissa_and_exponent(const pack<dou
 }
 
 // The two halves of a pack.
-template <class Real, int W> struct halves {
+template <class Real, int W>
+struct halves {
     pack<Real, W / 2> low, high;
 };
-template <class Real, int W> SMX_INLINE halves<Real, W> halved(const pack<Real, W>& p) {
+template <class Real, int W>
+SMX_INLINE halves<Real, W> halved(const pack<Real, W>& p) {
     return bits_as<halves<Real, W>>(p);
 }
 
 // Conversion lane by lane.
-template <class To, class Real, int W> SMX_INLINE pack<To, W> convert(const pack<Real, W>& p) {
+template <class To, class Real, int W>
+SMX_INLINE pack<To, W> convert(const pack<Real, W>& p) {
 #if SMX_GCC_X86
-    if constexpr (sizeof(To) * W == 32 && sizeof(Real) * W == 16) {  // GCC 12 goes through halves
+    if constexpr (sizeof(To) * W == 32 && sizeof(Real) * W == 16) { // GCC 12 goes through halves
         return {__builtin_ia32_cvtps2pd256(p.v)};
     } else if constexpr (sizeof(To) * W == 64 && sizeof(Real) * W == 32) {
-        return {__builtin_ia32_cvtps2pd512_mask(p.v, typename pack<To, W>::lanes{}, static_cast<unsigned char>(-1), 4)};
+        return {__builtin_ia32_cvtps2pd512_mask(p.v, typename pack<To, W>::lanes{},
+                                                static_cast<unsigned char>(-1), 4)};
     } else
 #endif
 #if SMX_VECTORS
-    return {__builtin_convertvector(p.v, typename pack<To, W>::lanes)};
+        return {__builtin_convertvector(p.v, typename pack<To, W>::lanes)};
 #else
     pack<To, W> r;
-    for (int l = 0; l < W; ++l) r.v[l] = static_cast<To>(p.v[l]);
-    return opaque(r);  // GCC 12 -O2 makes vectors of two lanes, and takes double to float and back for no change
+    for (int l = 0; l < W; ++l) {
+        r.v[l] = static_cast<To>(p.v[l]);
+    }
+    return opaque(
+        r); // GCC 12 -O2 makes vectors of two lanes, and takes double to float and back for no change
 #endif
 }
 
 // The largest lane, and the sum of the lanes, halves first: lane l with lane l + W / 2, and so on down.
-template <class Real, int W> SMX_INLINE Real largest_lane(const pack<Real, W>& p) {
+template <class Real, int W>
+SMX_INLINE Real largest_lane(const pack<Real, W>& p) {
     if constexpr (W > 2) {
         const auto h = halved(p);
         return largest_lane(larger(h.low, h.high));
@@ -356,7 +416,8 @@ template <class Real, int W> SMX_INLINE Real largest_lane(const pack<Real, W>& p
         return p.v[0];
     }
 }
-template <class Real, int W> SMX_INLINE Real sum_of_lanes(const pack<Real, W>& p) {
+template <class Real, int W>
+SMX_INLINE Real sum_of_lanes(const pack<Real, W>& p) {
     if constexpr (W > 2) {
         const auto h = halved(p);
         return sum_of_lanes(h.low + h.high);
@@ -367,7 +428,7 @@ template <class Real, int W> SMX_INLINE Real sum_of_lanes(const pack<Real, W>& p
     }
 }
 
-}  // namespace smx::inline SMX_ABI::detail
+} // namespace smx::inline SMX_ABI::detail
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop

@@ -1,6 +1,7 @@
-// Rows too long for a cache: two passes over memory instead of three and a half. The first takes a chunk at a time, its
-// maximum and its sum while it is in L1; the second computes the terms again, which costs less than to store and load
-// them. References are integers, so that a sum is carried to a larger maximum without rounding. Leans on rows.hpp.
+// Rows too long for a cache: two passes over memory instead of three and a half. The first takes a chunk at a
+// time, its maximum and its sum while it is in L1; the second computes the terms again, which costs less than
+// to store and load them. References are integers, so that a sum is carried to a larger maximum without
+// rounding. Leans on rows.hpp.
 #ifndef SMX_DETAIL_LONG_ROWS_HPP
 #define SMX_DETAIL_LONG_ROWS_HPP
 
@@ -8,11 +9,13 @@
 
 namespace smx::inline SMX_ABI::detail {
 
-// Measured with 2 MiB of L2, floats: equal at 2^17; at 2^20 0.50 against 0.55 ns an element, at 2^24 2.0 against 3.5 for
-// three passes. It is part of the rule of the sum, so it is one value for every machine.
-template <class Real> inline constexpr std::size_t longest_stored_row = (std::size_t{1} << 19) / sizeof(Real);
+// Measured with 2 MiB of L2, floats: equal at 2^17; at 2^20 0.50 against 0.55 ns an element, at 2^24 2.0
+// against 3.5 for three passes. It is part of the rule of the sum, so it is one value for every machine.
+template <class Real>
+inline constexpr std::size_t longest_stored_row = (std::size_t{1} << 19) / sizeof(Real);
 // From here on results go past the caches, unless in place: they would not be there when they are read.
-template <class Real> inline constexpr std::size_t longest_cached_row = (std::size_t{1} << 25) / sizeof(Real);
+template <class Real>
+inline constexpr std::size_t longest_cached_row = (std::size_t{1} << 25) / sizeof(Real);
 
 // 2^e for an integer e <= 0.
 SMX_INLINE double power_of_two(double e) {
@@ -20,7 +23,8 @@ SMX_INLINE double power_of_two(double e) {
 }
 
 template <class M, class Real = typename M::real>
-SMX_INLINE row_reference<typename M::vector> reference_of(Real maximum, const base2_scale<Real>& c, double& top) {
+SMX_INLINE row_reference<typename M::vector> reference_of(Real maximum, const base2_scale<Real>& c,
+                                                          double& top) {
     using P = typename M::vector;
     P t[1] = {splat<P>(maximum)};
     const row_reference<P> q = refer(c, t[0]);
@@ -38,7 +42,7 @@ SMX_INLINE bool sum_long_row(const Real* x, std::size_t n, const base2_scale<Rea
     term_pass<M> pass{{}, zero, one, zero, one, zero};
     s = {-std::numeric_limits<Real>::infinity(), 0, 0, {0, 0}};
     for (std::size_t i = 0; i < n;) {
-        const std::size_t size = n - i < 2 * chunk ? n - i : chunk;  // no chunk below one vector
+        const std::size_t size = n - i < 2 * chunk ? n - i : chunk; // no chunk below one vector
         std::size_t place;
         const Real m = largest<M>(x + i, size, place);
         if (m > s.maximum) {
@@ -47,10 +51,11 @@ SMX_INLINE bool sum_long_row(const Real* x, std::size_t n, const base2_scale<Rea
             }
             double top;
             const row_reference<P> q = reference_of<M>(m, c, top);
-            if (i != 0) {  // the magic numbers differ by the step of N
-                const double step = static_cast<double>(q.magic.v[0]) - static_cast<double>(pass.reference.magic.v[0]);
+            if (i != 0) { // the magic numbers differ by the step of N
+                const double step =
+                    static_cast<double>(q.magic.v[0]) - static_cast<double>(pass.reference.magic.v[0]);
                 const double down = power_of_two(step);
-                const double_word<double> old = two_sum(product(s.top, s.tops), s.rest.hi);
+                const double_word<double> old = exact_sum(product(s.top, s.tops), s.rest.hi);
                 s.rest = {product(old.hi, down), product(old.lo + s.rest.lo, down)};
             }
             pass.reference = q;
@@ -59,12 +64,13 @@ SMX_INLINE bool sum_long_row(const Real* x, std::size_t n, const base2_scale<Rea
             s.top = top;
             s.tops = 0;
         } else if (i == 0) {
-            return false;  // nothing but -inf or NaN
+            return false; // nothing but -inf or NaN
         }
         double tops;
         Real* const nowhere = nullptr;
-        const double_word<double> part = sum_of_terms<M, false>(x + i, nowhere, size, m == s.maximum ? place : n, false, pass, tops);
-        const double_word<double> sum = two_sum(s.rest.hi, part.hi);
+        const double_word<double> part =
+            sum_of_terms<M, false>(x + i, nowhere, size, m == s.maximum ? place : n, false, pass, tops);
+        const double_word<double> sum = exact_sum(s.rest.hi, part.hi);
         s.rest = {sum.hi, sum.lo + (s.rest.lo + part.lo)};
         s.tops += tops;
         i += size;
@@ -74,8 +80,8 @@ SMX_INLINE bool sum_long_row(const Real* x, std::size_t n, const base2_scale<Rea
 
 // y = terms of x times factor. False, with nothing written, if the maximum is beyond the fast range.
 template <class M, class Real = typename M::real>
-SMX_INLINE bool write_scaled_terms(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& c, Real maximum,
-                                   double_word<double> factor) {
+SMX_INLINE bool write_scaled_terms(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& c,
+                                   Real maximum, double_word<double> factor) {
     using P = typename M::vector;
     constexpr std::size_t w = M::width;
     if (c.scaled || !(magnitude(maximum) <= c.template largest<P>())) {
@@ -84,12 +90,14 @@ SMX_INLINE bool write_scaled_terms(const Real* x, Real* y, std::size_t n, const 
     double top;
     const row_reference<P> q = reference_of<M>(maximum, c, top);
     const Real h = static_cast<Real>(factor.hi);
-    const P hi = splat<P>(h), lo = splat<P>(static_cast<Real>((factor.hi - static_cast<double>(h)) + factor.lo));
+    const P hi = splat<P>(h),
+            lo = splat<P>(static_cast<Real>((factor.hi - static_cast<double>(h)) + factor.lo));
     P first[1] = {load<P>(x)}, last[1] = {load<P>(x + n - w)};
     exponentials(first, &q);
     exponentials(last, &q);
     const std::size_t misaligned = std::bit_cast<std::uintptr_t>(y) % sizeof(P) / sizeof(Real);
-    const bool streams = n > longest_cached_row<Real> && x != y && std::bit_cast<std::uintptr_t>(y) % sizeof(Real) == 0;
+    const bool streams =
+        n > longest_cached_row<Real> && x != y && std::bit_cast<std::uintptr_t>(y) % sizeof(Real) == 0;
     std::size_t i = 0;
     if (streams) {
         store(y, times(first[0], hi, lo));
@@ -120,6 +128,6 @@ SMX_INLINE bool write_scaled_terms(const Real* x, Real* y, std::size_t n, const 
     return true;
 }
 
-}  // namespace smx::inline SMX_ABI::detail
+} // namespace smx::inline SMX_ABI::detail
 
 #endif

@@ -1,5 +1,5 @@
-// What the engine asks of the compiler: vector types, forced inlining, instruction sets, a barrier against algebra.
-// All its macros are undefined at the end of softmax.hpp.
+// What the engine asks of the compiler: vector types, forced inlining, instruction sets, a barrier against
+// algebra. All its macros are undefined at the end of softmax.hpp.
 #ifndef SMX_DETAIL_MACHINE_HPP
 #define SMX_DETAIL_MACHINE_HPP
 
@@ -33,8 +33,9 @@
 #define SMX_X86 0
 #endif
 
-// GCC turns a loop over lanes of __builtin_fmaf into one instruction at -O2, but unrolls it first at -O3 (nine times
-// slower). Its builtins hold at every level, and need no <immintrin.h> once a target pragma has declared them.
+// GCC turns a loop over lanes of __builtin_fmaf into one instruction at -O2, but unrolls it first at -O3
+// (nine times slower). Its builtins hold at every level, and need no <immintrin.h> once a target pragma has
+// declared them.
 #if SMX_X86 && !defined(__clang__)
 #define SMX_GCC_X86 1
 #pragma GCC push_options
@@ -56,9 +57,10 @@
 #define SMX_EMULATES_FMA 1
 #endif
 
-// Hides a number, or a vector, from algebra and from contraction. For vectors Clang has a fence that holds under -ffast-math
-// only (an asm operand of a wide vector would need the instruction set in the function that names it): what it might
-// contract elsewhere must be written as a fused operation. x87: through memory, which takes the excess digits off as well.
+// Hides a number, or a vector, from algebra and from contraction. For vectors Clang has a fence that holds
+// under -ffast-math only (an asm operand of a wide vector would need the instruction set in the function that
+// names it): what it might contract elsewhere must be written as a fused operation. x87: through memory,
+// which takes the excess digits off as well.
 #if defined(__GNUC__) && (defined(__x86_64__) || (defined(__i386__) && defined(__SSE2_MATH__)))
 #define SMX_HIDE(x) __asm__("" : "+x"(x))
 #elif defined(__aarch64__) && defined(__GNUC__)

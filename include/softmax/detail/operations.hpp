@@ -1,6 +1,7 @@
 // The operations on one row, each a few passes of rows.hpp: softmax, log_softmax, logsumexp, cross-entropy.
-// Rows that hold NaN or infinities come out as the table of special values says. NaN costs nothing to find: it passes
-// through the sum into every result. Infinite maxima and logits beyond the range of 2^(x c) leave the fast route here.
+// Rows that hold NaN or infinities come out as the table of special values says. NaN costs nothing to find:
+// it passes through the sum into every result. Infinite maxima and logits beyond the range of 2^(x c) leave
+// the fast route here.
 #ifndef SMX_DETAIL_OPERATIONS_HPP
 #define SMX_DETAIL_OPERATIONS_HPP
 
@@ -8,7 +9,8 @@
 
 namespace smx::inline SMX_ABI::detail {
 
-template <class Real> inline bool has_nan(const Real* x, std::size_t n) {
+template <class Real>
+inline bool has_nan(const Real* x, std::size_t n) {
     using bits = typename format<Real>::bits;
     for (std::size_t i = 0; i < n; ++i) {
         if ((std::bit_cast<bits>(x[i]) & (std::numeric_limits<bits>::max)()) >
@@ -18,17 +20,25 @@ template <class Real> inline bool has_nan(const Real* x, std::size_t n) {
     }
     return false;
 }
-// A row as the operations want it, with at least one logical vector: a shorter one is extended by -inf, which adds nothing.
-template <class M> struct padded_row {
+// A row as the operations want it, with at least one logical vector: a shorter one is extended by -inf, which
+// adds nothing.
+template <class M>
+struct padded_row {
     using Real = typename M::real;
     Real logit[M::lanes], result[M::lanes];
     SMX_INLINE padded_row(const Real* x, std::size_t n) {
         const auto none = splat<typename M::vector>(-std::numeric_limits<Real>::infinity());
-        for (int h = 0; h < M::parts; ++h) store(logit + h * M::width, none);
-        for (std::size_t i = 0; i < n; ++i) logit[i] = x[i];
+        for (int h = 0; h < M::parts; ++h) {
+            store(logit + h * M::width, none);
+        }
+        for (std::size_t i = 0; i < n; ++i) {
+            logit[i] = x[i];
+        }
     }
     SMX_INLINE void write(Real* y, std::size_t n) const {
-        for (std::size_t i = 0; i < n; ++i) y[i] = result[i];
+        for (std::size_t i = 0; i < n; ++i) {
+            y[i] = result[i];
+        }
     }
 };
 
@@ -45,7 +55,8 @@ SMX_INLINE row_sum<Real> sum_any_row(const Real* x, Real* y, std::size_t n, cons
 
 // sum_row, once per instruction set: it is most of the code, and every operation needs it.
 template <bool Store, class Real>
-SMX_NOINLINE void sum_baseline(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& c, row_sum<Real>& s) {
+SMX_NOINLINE void sum_baseline(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& c,
+                               row_sum<Real>& s) {
     s = sum_any_row<Store, machine<Real, 16 / int(sizeof(Real))>>(x, y, n, c);
 }
 #if SMX_X86
@@ -54,7 +65,8 @@ SMX_AVX2 void sum_avx2(const Real* x, Real* y, std::size_t n, const base2_scale<
     s = sum_any_row<Store, machine<Real, 32 / int(sizeof(Real))>>(x, y, n, c);
 }
 template <bool Store, class Real>
-SMX_AVX512 void sum_avx512(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& c, row_sum<Real>& s) {
+SMX_AVX512 void sum_avx512(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& c,
+                           row_sum<Real>& s) {
     s = sum_any_row<Store, machine<Real, 64 / int(sizeof(Real))>>(x, y, n, c);
 }
 #endif
@@ -75,8 +87,9 @@ SMX_INLINE row_sum<Real> sum(const Real* x, Real* y, std::size_t n, const base2_
 }
 
 // The sum of all terms but one maximum, over that maximum.
-template <class M> SMX_INLINE double_word<double> others_over_top(const row_sum<typename M::real>& s) {
-    const double_word<double> more = two_sum(s.rest.hi, product(s.tops - 1, s.top));
+template <class M>
+SMX_INLINE double_word<double> others_over_top(const row_sum<typename M::real>& s) {
+    const double_word<double> more = exact_sum(s.rest.hi, product(s.tops - 1, s.top));
     using P = typename M::wide;
     const P hi = splat<P>(more.hi), top = splat<P>(s.top), q = hi / top;
     const P left = remainder_of(hi, q, top) + splat<P>(more.lo + s.rest.lo);
@@ -84,16 +97,19 @@ template <class M> SMX_INLINE double_word<double> others_over_top(const row_sum<
 }
 
 // log(sum of exp((x - max) / T)): log1p of the others.
-template <class M> SMX_INLINE double log_of_sum(const row_sum<typename M::real>& s) {
+template <class M>
+SMX_INLINE double log_of_sum(const row_sum<typename M::real>& s) {
     using P = typename M::wide;
     const double_word<double> u = others_over_top<M>(s);
     return log_of_one_plus(splat<P>(u.hi), splat<P>(u.lo)).v[0];
 }
 
 // (x - y) / T in double, also where x - y overflows.
-template <class Real> SMX_INLINE double distance(Real x, Real y, double temperature) {
+template <class Real>
+SMX_INLINE double distance(Real x, Real y, double temperature) {
     const double half = temperature > 1 ? 0.5 : 1;
-    return (product(static_cast<double>(x), half) - product(static_cast<double>(y), half)) / (temperature * half);
+    return (product(static_cast<double>(x), half) - product(static_cast<double>(y), half)) /
+           (temperature * half);
 }
 
 struct softmax_operation {
@@ -125,7 +141,8 @@ struct log_softmax_operation {
             }
             return;
         }
-        const P m = splat<P>(s.maximum), inverse = splat<P>(c.inverse), minus = splat<P>(static_cast<Real>(-log_sum));
+        const P m = splat<P>(s.maximum), inverse = splat<P>(c.inverse),
+                minus = splat<P>(static_cast<Real>(-log_sum));
         const auto result = [&](const Real* from) SMX_LAMBDA_INLINE {
             return multiply_add(opaque(load<P>(from) - m), inverse, minus);
         };
@@ -135,8 +152,12 @@ struct log_softmax_operation {
         for (; i + 4 * w <= n; i += 4 * w) {
             SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) store(y + i + k * w, result(x + i + k * w));
         }
-        for (; i + w <= n; i += w) store(y + i, result(x + i));
-        if (i < n) store(y + n - w, last);
+        for (; i + w <= n; i += w) {
+            store(y + i, result(x + i));
+        }
+        if (i < n) {
+            store(y + n - w, last);
+        }
     }
 };
 
@@ -158,17 +179,20 @@ struct logsumexp_operation {
         }
         const P m = splat<P>(static_cast<double>(s.maximum)), t = splat<P>(c.temperature);
         const double low = (remainder_of(m, splat<P>(high), t) / t).v[0];
-        const double_word<double> both = two_sum(high, log_sum);
+        const double_word<double> both = exact_sum(high, log_sum);
         return static_cast<Real>(both.hi + (both.lo + low));
     }
 };
 
 // The loss of a row whose class is `target`: (max - x[target]) / T + log1p(others). With Gradient also
-// gradient[i] = factor (p[i] - (i == target)), where the target's entry is -factor times the sum of the others.
-template <bool Gradient> struct cross_entropy_operation {
+// gradient[i] = factor (p[i] - (i == target)), where the target's entry is -factor times the sum of the
+// others.
+template <bool Gradient>
+struct cross_entropy_operation {
     template <class M>
-    SMX_INLINE static typename M::real row(const typename M::real* x, typename M::real* gradient, std::size_t n,
-                                           const base2_scale<typename M::real>& c, std::size_t target, double factor) {
+    SMX_INLINE static typename M::real row(const typename M::real* x, typename M::real* gradient,
+                                           std::size_t n, const base2_scale<typename M::real>& c,
+                                           std::size_t target, double factor) {
         using Real = typename M::real;
         const Real logit = x[target];
         const row_sum<Real> s = sum<M, Gradient>(x, gradient, n, c);
@@ -181,7 +205,8 @@ template <bool Gradient> struct cross_entropy_operation {
                 if (logit == s.maximum) {
                     others.hi = others.hi + product(s.tops - 1, s.top);
                 } else {
-                    others = two_sum(product(s.top, s.tops), others.hi - static_cast<double>(gradient[target]));
+                    others =
+                        exact_sum(product(s.top, s.tops), others.hi - static_cast<double>(gradient[target]));
                     others.lo = others.lo + s.rest.lo;
                 }
                 const double part = quotient<M>(others.hi + others.lo, s).hi;
@@ -193,6 +218,6 @@ template <bool Gradient> struct cross_entropy_operation {
     }
 };
 
-}  // namespace smx::inline SMX_ABI::detail
+} // namespace smx::inline SMX_ABI::detail
 
 #endif

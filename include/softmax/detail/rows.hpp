@@ -1,8 +1,9 @@
 // Passes over one row: its maximum, the sum of its terms, the write of the result. Leans on exponential.hpp.
 //
-// The sum has one rule on every machine: 16 logical lanes of float (8 of double) whatever the width of a vector, blocks
-// of 16 vectors in a float tree, each block flushed to wider lanes, these added in halves. The maxima stay out of the
-// tree and are added last: a dominant class then costs the others no digit, and log1p gets its argument.
+// The sum has one rule on every machine: 16 logical lanes of float (8 of double) whatever the width of a
+// vector, blocks of 16 vectors in a float tree, each block flushed to wider lanes, these added in halves. The
+// maxima stay out of the tree and are added last: a dominant class then costs the others no digit, and log1p
+// gets its argument.
 #ifndef SMX_DETAIL_ROWS_HPP
 #define SMX_DETAIL_ROWS_HPP
 
@@ -14,33 +15,42 @@
 namespace smx::inline SMX_ABI::detail {
 
 // Vector types of one machine: W lanes of Real in a vector, and as many bytes of double.
-template <class Real, int W> struct machine {
+template <class Real, int W>
+struct machine {
     using real = Real;
     using vector = pack<Real, W>;
-    using wide = pack<double, W * int(sizeof(Real)) / int(sizeof(double))>;
+    using wide = pack<double, W* int(sizeof(Real)) / int(sizeof(double))>;
     static constexpr int width = W;
-    static constexpr int lanes = format<Real>::lanes;  // logical lanes
-    static constexpr int parts = lanes / W;            // vectors in the logical lanes
+    static constexpr int lanes = format<Real>::lanes; // logical lanes
+    static constexpr int parts = lanes / W;           // vectors in the logical lanes
     static constexpr std::size_t step = 4 * lanes, block = 4 * step;
 };
 
-template <class Real> SMX_INLINE bool is_infinite(Real x) {
-    using bits = typename format<Real>::bits;  // on the bits: -ffast-math assumes that there is no such number
+template <class Real>
+SMX_INLINE bool is_infinite(Real x) {
+    using bits = typename format<Real>::bits; // on the bits: -ffast-math assumes that there is no such number
     return (std::bit_cast<bits>(x) & (std::numeric_limits<bits>::max)()) ==
            std::bit_cast<bits>(std::numeric_limits<Real>::infinity());
 }
-template <class Real> SMX_INLINE Real magnitude(Real x) { return x < 0 ? -x : x; }
+template <class Real>
+SMX_INLINE Real magnitude(Real x) {
+    return x < 0 ? -x : x;
+}
 
 // a * b, never fused with a sum that follows: compilers would, on machines that can.
-SMX_INLINE double product(double a, double b) {
-    double p = a * b;
-    SMX_HIDE(p);
-    return p;
+SMX_INLINE double product(double a, double b) { return opaque(a * b); }
+
+// a + b and its rounding error, as two_sum, but also under -ffast-math, which takes that error for 0.
+SMX_INLINE double_word<double> exact_sum(double a, double b) {
+    const double s = opaque(a + b), back = opaque(s - a);
+    return {s, opaque(a - opaque(s - back)) + opaque(b - back)};
 }
 
 // Wide sums of the logical lanes. Float: one double a lane. Double: a double and its rounding errors.
-template <class M, class Real = typename M::real> struct tally;
-template <class M> struct tally<M, float> {
+template <class M, class Real = typename M::real>
+struct tally;
+template <class M>
+struct tally<M, float> {
     typename M::wide part[2 * M::parts] = {};
     SMX_INLINE void add(const typename M::vector& v, int h) {
         const auto half = halved(v);
@@ -54,7 +64,8 @@ template <class M> struct tally<M, float> {
         return {sum_of_lanes(part[0]), 0};
     }
 };
-template <class M> struct tally<M, double> {
+template <class M>
+struct tally<M, double> {
     typename M::vector part[M::parts] = {}, error[M::parts] = {};
     SMX_INLINE void add(const typename M::vector& v, int h) {
         const auto s = part[h] + v, back = opaque(s - part[h]);
@@ -69,7 +80,7 @@ template <class M> struct tally<M, double> {
         }
         for (int n = M::lanes / 2; n > 0; n /= 2) {
             for (int l = 0; l < n; ++l) {
-                const double_word<double> t = two_sum(s[l], s[l + n]);
+                const double_word<double> t = exact_sum(s[l], s[l + n]);
                 s[l] = t.hi;
                 e[l] = t.lo + (e[l] + e[l + n]);
             }
@@ -78,9 +89,11 @@ template <class M> struct tally<M, double> {
     }
 };
 
-// The largest of x[0, n), n >= lanes, and the first block that holds it (as its first index). NaN is passed over; without
-// any number the result is -inf. Maxima of 8 blocks at a time: the place then costs a search only where a new one is found.
-template <class M> SMX_INLINE typename M::real largest(const typename M::real* x, std::size_t n, std::size_t& place) {
+// The largest of x[0, n), n >= lanes, and the first block that holds it (as its first index). NaN is passed
+// over; without any number the result is -inf. Maxima of 8 blocks at a time: the place then costs a search
+// only where a new one is found.
+template <class M>
+SMX_INLINE typename M::real largest(const typename M::real* x, std::size_t n, std::size_t& place) {
     using P = typename M::vector;
     constexpr std::size_t w = M::width, group = 8;
     typename M::real m = -std::numeric_limits<typename M::real>::infinity();
@@ -95,8 +108,12 @@ template <class M> SMX_INLINE typename M::real largest(const typename M::real* x
             for (; i + 4 * w <= end; i += 4 * w) {
                 SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) a[k] = larger(load<P>(x + i + k * w), a[k]);
             }
-            for (; i + w <= end; i += w) a[0] = larger(load<P>(x + i), a[0]);
-            if (i < end) a[1] = larger(load<P>(x + end - w), a[1]);  // looks back: what is there was seen before
+            for (; i + w <= end; i += w) {
+                a[0] = larger(load<P>(x + i), a[0]);
+            }
+            if (i < end) {
+                a[1] = larger(load<P>(x + end - w), a[1]); // looks back: what is there was seen before
+            }
             i = end;
             found[blocks] = larger(larger(a[0], a[1]), larger(a[2], a[3]));
             all = larger(found[blocks], all);
@@ -105,7 +122,9 @@ template <class M> SMX_INLINE typename M::real largest(const typename M::real* x
         if (top > m) {
             m = top;
             std::size_t b = 0;
-            while (b + 1 < blocks && largest_lane(found[b]) != m) ++b;
+            while (b + 1 < blocks && largest_lane(found[b]) != m) {
+                ++b;
+            }
             place = begin + b * M::block;
         }
     }
@@ -113,22 +132,24 @@ template <class M> SMX_INLINE typename M::real largest(const typename M::real* x
 }
 
 // What a pass over the terms of a row is told, and what it counts.
-template <class M> struct term_pass {
+template <class M>
+struct term_pass {
     using P = typename M::vector;
     row_reference<P> reference;
-    P maximum;                   // of the logits as given
-    P shrink, centre, stretch;   // see base2_scale
-    P tops;                      // how many terms were left out of the sum as equal to the maximum
+    P maximum;                 // of the logits as given
+    P shrink, centre, stretch; // see base2_scale
+    P tops;                    // how many terms were left out of the sum as equal to the maximum
 };
 
-// Terms of 4 vectors `lanes` apart, stored unless Store is false; returns their sum, (0 + 1) + (2 + 3). Top: without the
-// maxima, which are counted.
+// Terms of 4 vectors `lanes` apart, stored unless Store is false; returns their sum, (0 + 1) + (2 + 3). Top:
+// without the maxima, which are counted.
 template <class M, bool Store, bool Top>
 SMX_INLINE typename M::vector add_step(const typename M::real* x, typename M::real* y, term_pass<M>& pass) {
     using P = typename M::vector;
     const P one = splat<P>(1), zero = P{};
     P v[4], top[4];
-    if constexpr (!Store) {  // of a long row, the next chunk: its maximum is sought without a sum to hide behind
+    if constexpr (
+        !Store) { // of a long row, the next chunk: its maximum is sought without a sum to hide behind
         SMX_UNROLL for (int k = 0; k < 4; ++k) SMX_PREFETCH(x + 16 * M::block + k * M::lanes);
     }
     SMX_UNROLL for (int k = 0; k < 4; ++k) v[k] = load<P>(x + k * M::lanes);
@@ -141,19 +162,20 @@ SMX_INLINE typename M::vector add_step(const typename M::real* x, typename M::re
     }
     if constexpr (Top) {
         SMX_UNROLL for (int k = 0; k < 4; ++k) {
-            v[k] = v[k] * (one - top[k]);  // exact
+            v[k] = v[k] * (one - top[k]); // exact
         }
         pass.tops = pass.tops + ((top[0] + top[1]) + (top[2] + top[3]));
     }
     return (v[0] + v[1]) + (v[2] + v[3]);
 }
 
-// The same with care: logits are centred; maxima are left out of the sum and counted; vectors that would pass the end of
-// the row are moved back to it, read from `last`, and lanes seen before are left out. (x, y: the row at lane `first`.)
+// The same with care: logits are centred; maxima are left out of the sum and counted; vectors that would pass
+// the end of the row are moved back to it, read from `last`, and lanes seen before are left out. (x, y: the
+// row at lane `first`.)
 template <class M, bool Store>
-SMX_INLINE typename M::vector add_step_with_care(const typename M::real* x, typename M::real* y, std::size_t n,
-                                                 std::size_t i, const typename M::real* last, std::size_t first,
-                                                 term_pass<M>& pass) {
+SMX_INLINE typename M::vector add_step_with_care(const typename M::real* x, typename M::real* y,
+                                                 std::size_t n, std::size_t i, const typename M::real* last,
+                                                 std::size_t first, term_pass<M>& pass) {
     using P = typename M::vector;
     const P one = splat<P>(1), zero = P{};
     P v[4], top[4];
@@ -164,7 +186,7 @@ SMX_INLINE typename M::vector add_step_with_care(const typename M::real* x, type
         skip[k] = back < M::lanes ? back : M::lanes;
         v[k] = load<P>(back != 0 ? last : x + wanted);
         top[k] = lanes_from(skip[k], first, where_equal(v[k], pass.maximum, one, zero));
-        v[k] = (v[k] * pass.shrink - pass.centre) * pass.stretch;
+        v[k] = opaque(v[k] * pass.shrink - pass.centre) * pass.stretch;
     }
     exponentials(v, &pass.reference);
     if constexpr (Store) {
@@ -172,33 +194,41 @@ SMX_INLINE typename M::vector add_step_with_care(const typename M::real* x, type
     }
     SMX_UNROLL for (int k = 0; k < 4; ++k) {
         pass.tops = pass.tops + top[k];
-        v[k] = lanes_from(skip[k], first, v[k] * (one - top[k]));  // exact
+        v[k] = lanes_from(skip[k], first, v[k] * (one - top[k])); // exact
     }
     return (v[0] + v[1]) + (v[2] + v[3]);
 }
 
-// The terms of x[0, n), n >= lanes, to y (which may be x); the sum without the maxima in the block at `place`.
+// The terms of x[0, n), n >= lanes, to y (which may be x); the sum without the maxima in the block at
+// `place`.
 template <class M, bool Store, class Real = typename M::real>
-SMX_INLINE double_word<double> sum_of_terms(const Real* x, Real* y, std::size_t n, std::size_t place, bool with_care,
-                                    term_pass<M>& pass, double& tops) {
+SMX_INLINE double_word<double> sum_of_terms(const Real* x, Real* y, std::size_t n, std::size_t place,
+                                            bool with_care, term_pass<M>& pass, double& tops) {
     using P = typename M::vector;
     constexpr std::size_t lanes = M::lanes;
     tally<M> sums;
-    Real last[M::lanes];  // the last vector, before a store reaches it
-    for (std::size_t o = 0; o < lanes; o += M::width) store(last + o, load<P>(x + n - lanes + o));
+    Real last[M::lanes]; // the last vector, before a store reaches it
+    for (std::size_t o = 0; o < lanes; o += M::width) {
+        store(last + o, load<P>(x + n - lanes + o));
+    }
     tops = 0;
     for (std::size_t i = 0; i < n; i += M::block) {
         const std::size_t end = n - i > M::block ? i + M::block : n, whole = end - (end - i) % M::step;
         const bool top = i == place || with_care;
         pass.tops = P{};
-        for (int h = M::parts; h-- > 0;) {  // down: in place, a vector moved back may not reach what is yet to be read
+        for (int h = M::parts;
+             h-- > 0;) { // down: in place, a vector moved back may not reach what is yet to be read
             const std::size_t o = static_cast<std::size_t>(h * M::width);
             P s = P{};
             std::size_t j = i;
             if (!top) {
-                for (; j < whole; j += M::step) s = s + add_step<M, Store, false>(x + j + o, y + j + o, pass);
+                for (; j < whole; j += M::step) {
+                    s = s + add_step<M, Store, false>(x + j + o, y + j + o, pass);
+                }
             } else if (!with_care) {
-                for (; j < whole; j += M::step) s = s + add_step<M, Store, true>(x + j + o, y + j + o, pass);
+                for (; j < whole; j += M::step) {
+                    s = s + add_step<M, Store, true>(x + j + o, y + j + o, pass);
+                }
             }
             for (; j < end; j += M::step) {
                 s = s + add_step_with_care<M, Store>(x + o, y + o, n, j, last + o, o, pass);
@@ -213,56 +243,68 @@ SMX_INLINE double_word<double> sum_of_terms(const Real* x, Real* y, std::size_t 
 }
 
 // v * (hi + lo), rounded once.
-template <class P> SMX_INLINE P times(const P& v, const P& hi, const P& lo) {
+template <class P>
+SMX_INLINE P times(const P& v, const P& hi, const P& lo) {
     if constexpr (is_fused<P>) {
         return fma(v, hi, v * lo);
     } else {
-        using Real = typename P::real;  // 2^60 and back: the parts of a tiny product are no subnormal numbers
+        using Real = typename P::real; // 2^60 and back: the parts of a tiny product are no subnormal numbers
         const P h = hi * splat<P>(Real(0x1p60)), p = opaque(v * h);
         return (p + (product_error(v, h, p) + v * (lo * splat<P>(Real(0x1p60))))) * splat<P>(Real(0x1p-60));
     }
 }
 
 // y[0, n) *= factor, n >= width; a product below `least` becomes 0.
-template <class M> SMX_INLINE void scale(typename M::real* y, std::size_t n, double_word<double> factor) {
+template <class M>
+SMX_INLINE void scale(typename M::real* y, std::size_t n, double_word<double> factor) {
     using P = typename M::vector;
     using Real = typename M::real;
     constexpr std::size_t w = M::width;
     const Real h = static_cast<Real>(factor.hi);
-    const P hi = splat<P>(h), lo = splat<P>(static_cast<Real>((factor.hi - static_cast<double>(h)) + factor.lo));
+    const P hi = splat<P>(h),
+            lo = splat<P>(static_cast<Real>((factor.hi - static_cast<double>(h)) + factor.lo));
     const P last = load<P>(y + n - w);
     std::size_t i = 0;
     for (; i + 4 * w <= n; i += 4 * w) {
-        SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) store(y + i + k * w, times(load<P>(y + i + k * w), hi, lo));
+        SMX_UNROLL for (std::size_t k = 0; k < 4; ++k)
+            store(y + i + k * w, times(load<P>(y + i + k * w), hi, lo));
     }
-    for (; i + w <= n; i += w) store(y + i, times(load<P>(y + i), hi, lo));
-    if (i < n) store(y + n - w, times(last, hi, lo));
+    for (; i + w <= n; i += w) {
+        store(y + i, times(load<P>(y + i), hi, lo));
+    }
+    if (i < n) {
+        store(y + n - w, times(last, hi, lo));
+    }
 }
 
 // What is known of a row when its terms are summed: sum = rest + tops * top.
-template <class Real> struct row_sum {
+template <class Real>
+struct row_sum {
     Real maximum;
     double top, tops;
     double_word<double> rest;
 };
 
 // numerator / (rest + tops * top), as hi + lo.
-template <class M> SMX_INLINE double_word<double> quotient(double numerator, const row_sum<typename M::real>& s) {
+template <class M>
+SMX_INLINE double_word<double> quotient(double numerator, const row_sum<typename M::real>& s) {
     using P = typename M::wide;
     if constexpr (sizeof(typename M::real) == sizeof(float)) {
         return {numerator / (s.rest.hi + product(s.top, s.tops)), 0};
     } else {
         const double p = product(s.top, s.tops);
-        const double_word<double> t = two_sum(p, s.rest.hi);
+        const double_word<double> t = exact_sum(p, s.rest.hi);
         const P hi = splat<P>(t.hi);
-        const P lo = splat<P>(t.lo + s.rest.lo) + product_error(splat<P>(s.top), splat<P>(s.tops), splat<P>(p));
+        const P lo =
+            splat<P>(t.lo + s.rest.lo) + product_error(splat<P>(s.top), splat<P>(s.tops), splat<P>(p));
         const P n = splat<P>(numerator), q = n / hi;
         const P left = multiply_add(P{} - q, lo, remainder_of(n, q, hi));
         return {q.v[0], (left / hi).v[0]};
     }
 }
 
-// The sum of a row of n >= lanes logits, its terms stored at y if Store. An infinite maximum: NaN for the rest, and for y.
+// The sum of a row of n >= lanes logits, its terms stored at y if Store. An infinite maximum: NaN for the
+// rest, and for y.
 template <class M, bool Store, class Real = typename M::real>
 SMX_INLINE row_sum<Real> sum_row(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& c) {
     using P = typename M::vector;
@@ -271,14 +313,20 @@ SMX_INLINE row_sum<Real> sum_row(const Real* x, Real* y, std::size_t n, const ba
     s.maximum = largest<M>(x, n, place);
     if (is_infinite(s.maximum)) [[unlikely]] {
         s.top = s.tops = s.rest.hi = s.rest.lo = std::numeric_limits<double>::quiet_NaN();
-        for (std::size_t i = 0; Store && i < n; ++i) y[i] = std::numeric_limits<Real>::quiet_NaN();
+        for (std::size_t i = 0; Store && i < n; ++i) {
+            y[i] = std::numeric_limits<Real>::quiet_NaN();
+        }
         return s;
     }
     const Real scaled = c.scaled ? s.maximum * c.shrink * c.stretch : s.maximum;
     const bool centred = !(magnitude(scaled) <= c.template largest<P>());
     const Real reference = centred ? Real(0) : scaled;
-    term_pass<M> pass{refer(c, splat<P>(reference)), splat<P>(s.maximum), splat<P>(c.shrink),
-                      splat<P>(centred ? s.maximum * c.shrink : Real(0)), splat<P>(c.stretch), P{}};
+    term_pass<M> pass{refer(c, splat<P>(reference)),
+                      splat<P>(s.maximum),
+                      splat<P>(c.shrink),
+                      splat<P>(centred ? s.maximum * c.shrink : Real(0)),
+                      splat<P>(c.stretch),
+                      P{}};
     P top[1] = {splat<P>(reference)};
     exponentials(top, &pass.reference);
     s.rest = sum_of_terms<M, Store>(x, y, n, place, centred || c.scaled, pass, s.tops);
@@ -286,6 +334,6 @@ SMX_INLINE row_sum<Real> sum_row(const Real* x, Real* y, std::size_t n, const ba
     return s;
 }
 
-}  // namespace smx::inline SMX_ABI::detail
+} // namespace smx::inline SMX_ABI::detail
 
 #endif

@@ -1,7 +1,7 @@
-// Softmax of short rows of float, up to 4 logical vectors, several rows at a time in phases: alone, one row's chain of
-// dependent steps (maximum, exponential, sum, division) would bind. A row comes out the same alone and in any batch.
-// Measured, ns per element, one at a time / in phases: 4096x10 5.1 / 0.95 (AVX-512) and 3.8 / 1.17 (AVX2), 4096x64
-// 0.73 / 0.41 and 1.15 / 0.49. Leans on operations.hpp.
+// Softmax of short rows of float, up to 4 logical vectors, several rows at a time in phases: alone, one row's
+// chain of dependent steps (maximum, exponential, sum, division) would bind. A row comes out the same alone
+// and in any batch. Measured, ns per element, one at a time / in phases: 4096x10 5.1 / 0.95 (AVX-512) and 3.8
+// / 1.17 (AVX2), 4096x64 0.73 / 0.41 and 1.15 / 0.49. Leans on operations.hpp.
 #ifndef SMX_DETAIL_SHORT_ROWS_HPP
 #define SMX_DETAIL_SHORT_ROWS_HPP
 
@@ -10,20 +10,26 @@
 namespace smx::inline SMX_ABI::detail {
 
 // Copies n numbers with whole vectors, the last one moved back to the end.
-template <class P, class Real> SMX_INLINE void copy_row(const Real* from, Real* to, std::size_t n) {
+template <class P, class Real>
+SMX_INLINE void copy_row(const Real* from, Real* to, std::size_t n) {
     constexpr std::size_t w = P::width;
     if (n < w) {
-        for (std::size_t i = 0; i < n; ++i) to[i] = from[i];
+        for (std::size_t i = 0; i < n; ++i) {
+            to[i] = from[i];
+        }
         return;
     }
-    for (std::size_t i = 0; i + w < n; i += w) store(to + i, load<P>(from + i));
+    for (std::size_t i = 0; i + w < n; i += w) {
+        store(to + i, load<P>(from + i));
+    }
     store(to + n - w, load<P>(from + n - w));
 }
 
-// Up to `width` rows of n logits, V vectors each (V a power of two), read in full before the first write. The terms are
-// added in double, lane by lane, then in halves: no maximum needs to stay out of so short a sum. False, with nothing
-// written, if a maximum is beyond the fast range.
-template <class M, int V> struct short_group {
+// Up to `width` rows of n logits, V vectors each (V a power of two), read in full before the first write. The
+// terms are added in double, lane by lane, then in halves: no maximum needs to stay out of so short a sum.
+// False, with nothing written, if a maximum is beyond the fast range.
+template <class M, int V>
+struct short_group {
     using P = typename M::vector;
     using Real = typename M::real;
     static constexpr std::size_t rows = M::width, w = M::width, stride = V * M::width;
@@ -31,9 +37,11 @@ template <class M, int V> struct short_group {
     alignas(64) Real maximum[rows], magic[rows], lowest[rows], hi[rows], lo[rows];
     alignas(64) double sum[rows];
 
-    SMX_INLINE bool maxima(const Real* x, std::size_t count, std::size_t n, std::size_t readable, Real limit) {
+    SMX_INLINE bool maxima(const Real* x, std::size_t count, std::size_t n, std::size_t readable,
+                           Real limit) {
         const P none = splat<P>(-std::numeric_limits<Real>::infinity());
-        const bool over = (count - 1) * n + stride <= readable;  // whole vectors may reach into the rows that follow
+        const bool over =
+            (count - 1) * n + stride <= readable; // whole vectors may reach into the rows that follow
         bool usual = true;
         for (std::size_t r = 0; r < count; ++r) {
             Real* const row = term + r * stride;
@@ -59,7 +67,7 @@ template <class M, int V> struct short_group {
         const row_reference<P> all = refer(c, load<P>(maximum));
         store(magic, all.magic);
         store(lowest, all.lowest);
-        constexpr std::size_t together = V < 4 ? 4 / V : 1;  // rows done at once: 4 vectors are in flight
+        constexpr std::size_t together = V < 4 ? 4 / V : 1; // rows done at once: 4 vectors are in flight
         for (std::size_t r = 0; r < count; r += together) {
             tally<M> sums[together];
             SMX_UNROLL for (std::size_t j = 0; j < V; j += 4) {
@@ -92,7 +100,8 @@ template <class M, int V> struct short_group {
         }
     }
 
-    // Whole vectors run over into the next row, which is written after; where there is none, through the buffer.
+    // Whole vectors run over into the next row, which is written after; where there is none, through the
+    // buffer.
     SMX_INLINE void write(Real* y, std::size_t count, std::size_t n) {
         for (std::size_t r = 0; r < count; ++r) {
             const P h = splat<P>(hi[r]), l = splat<P>(lo[r]);
@@ -115,7 +124,9 @@ template <class M, int V> struct short_group {
         if (!maxima(x, count, n, readable, c.template largest<P>())) {
             return false;
         }
-        for (std::size_t r = count; r < rows; ++r) sum[r] = 1;
+        for (std::size_t r = count; r < rows; ++r) {
+            sum[r] = 1;
+        }
         terms(count, c);
         invert();
         write(y, count, n);
@@ -164,9 +175,10 @@ SMX_INLINE bool softmax_short_row(const Real* x, Real* y, std::size_t n, const b
 }
 
 template <class M, int V, class Real = typename M::real>
-SMX_INLINE void softmax_short_rows(const Real* x, Real* y, std::size_t rows, std::size_t n, const base2_scale<Real>& c) {
+SMX_INLINE void softmax_short_rows(const Real* x, Real* y, std::size_t rows, std::size_t n,
+                                   const base2_scale<Real>& c) {
     constexpr std::size_t most = short_group<M, V>::rows;
-    std::size_t alone = c.scaled || rows < 3 ? rows : 0;  // rows to be done one by one
+    std::size_t alone = c.scaled || rows < 3 ? rows : 0; // rows to be done one by one
     for (std::size_t r = 0; r < rows;) {
         if (alone == 0) {
             short_group<M, V> group;
@@ -191,7 +203,8 @@ SMX_INLINE void softmax_short_rows(const Real* x, Real* y, std::size_t rows, std
 }
 struct map_short_rows {
     template <class M, class Real>
-    SMX_INLINE static void run(const Real* x, Real* y, std::size_t rows, std::size_t n, const base2_scale<Real>* c) {
+    SMX_INLINE static void run(const Real* x, Real* y, std::size_t rows, std::size_t n,
+                               const base2_scale<Real>* c) {
         constexpr std::size_t w = M::width;
         if (n <= w) {
             softmax_short_rows<M, 1>(x, y, rows, n, *c);
@@ -209,6 +222,6 @@ struct map_short_rows {
     }
 };
 
-}  // namespace smx::inline SMX_ABI::detail
+} // namespace smx::inline SMX_ABI::detail
 
 #endif
