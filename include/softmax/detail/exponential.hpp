@@ -124,14 +124,14 @@ SMX_INLINE void exponentials(P (&x)[K], const row_reference<P>* q) {
     SMX_UNROLL for (int k = 0; k < K; ++k) x[k] = larger(q[k * Stride].lowest, x[k]);
     if constexpr (is_fused<P>) {
         SMX_UNROLL for (int k = 0; k < K; ++k) z[k] = opaque(fma(x[k], q->hi, q[k * Stride].magic));
-        SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = q[k * Stride].magic - z[k];
+        SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = opaque(q[k * Stride].magic - z[k]);
         SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = fma(x[k], q->hi, r[k]);
         SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = fma(x[k], q->lo, r[k]);
     } else {
         SMX_UNROLL for (int k = 0; k < K; ++k) {
             z[k] = opaque(x[k] * q->hi + q[k * Stride].magic);
             const P u = upper_digits(x[k]), l = x[k] - u;
-            r[k] = opaque(u * q->upper + (q[k * Stride].magic - z[k])); // exact
+            r[k] = opaque(u * q->upper + opaque(q[k * Stride].magic - z[k])); // exact
             r[k] = opaque(r[k] + u * q->lower) + opaque(l * q->hi + x[k] * q->lo);
         }
     }
