@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
 """Computes the polynomials of detail/exponential.hpp and prints their coefficients and errors.
 
-Needs mpmath. Each polynomial is a minimax fit (Remez exchange, 50 digits) of the wanted relative error; the
-coefficients are then rounded one after another, from the constant up, and the rest is fitted again after each rounding.
+Needs Python 3 with mpmath and numpy. Each polynomial is a minimax fit of the wanted relative error; the coefficients are
+then rounded one after another, from the constant up, and the rest is fitted again after each rounding. In double: Remez
+exchange with 50 digits. In float, where rounding moves the rest far: weighted least squares, reweighted after Lawson.
 """
+import math
+
+import numpy as np
 from mpmath import mp, mpf, matrix, lu_solve, log, fabs, cos, pi, frexp, ldexp, atanh, sqrt
 
 mp.dps = 50
@@ -13,6 +17,7 @@ def remez(target, weight, lo, hi, powers, rounds=8):
     """Coefficients of sum c_k x^powers[k] that minimise max |weight (sum - target)| on [lo, hi], and that maximum."""
     count = len(powers) + 1
     points = [(lo + hi) / 2 + (hi - lo) / 2 * cos(pi * (count - 1 - k) / (count - 1)) for k in range(count)]
+    points = [x if weight(x) > mpf(2) ** -40 else x + (hi - lo) / 64 for x in points]  # a weight of 0 tells nothing
     grid = [lo + (hi - lo) * k / 599 for k in range(600)]
     for _ in range(rounds):
         system, right = matrix(count), matrix(count, 1)
@@ -61,6 +66,29 @@ def fit(name, target, weight, lo, hi, powers, digits):
     print(f"  rounded to {digits} bits 2^{float(log(error, 2)):.2f}: " + ", ".join(float(c).hex() for c in fixed))
 
 
+def fit_float(name, half):
+    """2^r = 1 + r p(r) with coefficients of float, printed lowest power first."""
+    x = np.cos(np.pi * (np.arange(801) + 0.5) / 801) * half
+    target, weight = np.expm1(x * math.log(2)) / x, np.abs(x) / 2.0 ** x
+    fixed = []
+    for step in range(6):
+        powers = np.stack([x ** p for p in range(step, 6)], 1)
+        rest = target - sum((c * x ** p for p, c in enumerate(fixed)), np.zeros_like(x))
+        importance, best = np.ones_like(x), (math.inf, None)
+        for _ in range(400):
+            scale = np.sqrt(importance) * weight
+            free = np.linalg.lstsq(powers * scale[:, None], rest * scale, rcond=None)[0]
+            error = np.abs(weight * (powers @ free - rest))
+            best = min(best, (error.max(), free), key=lambda b: b[0])
+            importance = importance * error
+            importance = np.maximum(importance / importance.max(), 1e-14)
+        if step == 0:
+            print(f"{name}: minimax error 2^{math.log2(best[0]):.2f}")
+        fixed.append(float(np.float32(best[1][0])))
+    error = np.max(weight * np.abs(sum(c * x ** p for p, c in enumerate(fixed)) - target))
+    print(f"  rounded to 24 bits 2^{math.log2(error):.2f}: " + ", ".join(c.hex() for c in fixed))
+
+
 half = mpf(1) / 2 + mpf(2) ** -12
 exp2_tail = lambda r: (mpf(2) ** r - 1) / r if r else log(2)   # 2^r = 1 + r p(r)
 exp2_weight = lambda r: r / mpf(2) ** r if r else mpf(2) ** -80
@@ -68,10 +96,9 @@ exp2_weight = lambda r: r / mpf(2) ** r if r else mpf(2) ** -80
 log_tail = lambda z: (2 * atanh(sqrt(z)) / sqrt(z) - 2) / z if z else mpf(2) / 3
 limit = (3 - 2 * sqrt(mpf(2))) ** 2 * (1 + mpf(2) ** -10)
 
-fit("exp2 float", exp2_tail, exp2_weight, -half, half, list(range(6)), 24)
+fit_float("exp2 float", float(half))
 fit("exp2 double", exp2_tail, exp2_weight, -half, half, list(range(11)), 53)
 fit("log double", log_tail, lambda z: z / 2, mpf(2) ** -40, limit, list(range(7)), 53)
-fit("log float", log_tail, lambda z: z / 2, mpf(2) ** -40, limit, list(range(5)), 53)
 for name, digits in (("log2(e)", 53), ("ln(2)", 53)):
     value = 1 / log(2) if name == "log2(e)" else log(2)
     high = rounded(value, digits)
