@@ -91,7 +91,7 @@ SMX_INLINE P remainder_of(const P& n, const P& q, const P& d) {
         return fma(P{} - q, d, n);
     } else {
         const P p = opaque(q * d);
-        return (n - p) - product_error(q, d, p);
+        return opaque(n - p) - product_error(q, d, p);
     }
 }
 
