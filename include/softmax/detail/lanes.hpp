@@ -367,7 +367,7 @@ SMX_INLINE pack<double, W> mantissa_and_exponent(const pack<double, W>& h, pack<
         f.v[l] = std::bit_cast<double>(bits - e * (std::int64_t{1} << 52));
         k.v[l] = std::bit_cast<double>(std::bit_cast<std::int64_t>(magic) + e);
     }
-    k = opaque(k) - splat<P>(magic);
+    k = opaque(opaque(k) - splat<P>(magic)); // else k times a factor would be distributed over the difference
     return f;
 }
 
