@@ -37,7 +37,8 @@
 //   }
 //
 // In and Out are forward ranges (vector, array, span, valarray, list, C array, views), contiguous ones for batches. The
-// arithmetic type is the wider of the element types; integers are computed in double; user types bring exp and log by ADL.
+// arithmetic type is the wider of the element types, of which a gradient's is none; integers are computed in double; user
+// types bring exp and log by ADL, + - * /, comparisons and construction from double.
 // The one-row functions work in constant expressions.
 //
 // SPECIAL VALUES
@@ -55,12 +56,19 @@
 //   T = +inf                   uniform above -inf      log of that    log(count)         log(count)
 //   T < 0 or NaN               std::invalid_argument, before anything is written
 //
-// Where several rows of the table apply: NaN, then +inf, then all -inf go before the rules for T.
+// Where several rows of the table apply: a temperature that is an error comes first, then NaN, then +inf, then all -inf,
+// then the rules for T.
 //
 // SWITCHES, defined before the include
 //
-//   SMX_VIOLATION_HANDLER   without exceptions: the name of a function void(const char* message) that is called where an
-//                           exception would be thrown; std::abort follows if it returns
+//   SMX_VIOLATION_HANDLER   without exceptions: the full name, as ::name, of a function void(const char* message), declared
+//                           before the include, that is called where an exception would be thrown; std::abort follows if
+//                           it returns. One for the whole program.
+//   SMX_INSTRUCTION_SET     pins the kernels instead of choosing at run time: 0 what the compiler flags allow, 1 AVX2 and
+//                           FMA, 2 AVX-512
+//   SMX_STRICT_BITS         the bits of machines with fused multiply-add also where there is none: std::fma, an order of
+//                           magnitude slower (without it: the same bounds, other bits)
+//   SMX_NO_VECTOR_EXTENSIONS  arrays and loops instead of the vector types of GCC and Clang: what other compilers get
 #ifndef SMX_SOFTMAX_HPP
 #define SMX_SOFTMAX_HPP
 
@@ -71,10 +79,28 @@
 
 #undef SMX_ABI
 #undef SMX_ARITHMETIC
+#undef SMX_AVX2
+#undef SMX_AVX512
 #undef SMX_BASELINE
+#undef SMX_BIT_MANIPULATION
+#undef SMX_CLANG_VECTORS
+#undef SMX_EMULATES_FMA
 #undef SMX_ERRORS
 #undef SMX_EXPAND_AND_JOIN
+#undef SMX_GCC_X86
+#undef SMX_HIDE
+#undef SMX_HIDE_VECTOR
+#undef SMX_INLINE
 #undef SMX_JOIN
+#undef SMX_LAMBDA_INLINE
+#undef SMX_LANES
+#undef SMX_NOINLINE
+#undef SMX_PIN
+#undef SMX_PREFETCH
+#undef SMX_STRICTNESS
+#undef SMX_UNROLL
+#undef SMX_VECTORS
+#undef SMX_X86
 #if defined(SMX_DEFAULT_VIOLATION_HANDLER)
 #undef SMX_DEFAULT_VIOLATION_HANDLER
 #undef SMX_VIOLATION_HANDLER

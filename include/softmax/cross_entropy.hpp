@@ -43,6 +43,12 @@ template <class In, class Targets>
 concept batch_targets_for = number_row<In> && contiguous_row<In> &&
                             (index_row<Targets> || (real_row<Targets> && contiguous_row<Targets>));
 
+template <class N>
+constexpr void refuse_bare_braces() {
+    static_assert(sizeof(N) == 0, "after target probabilities {a, b} could mean a shape or options: "
+                                  "write smx::shape{a, b}, or name the option as in {.temperature = 2}");
+}
+
 // Class indices do not take part in the type of the results, probabilities do.
 template <class In, class Targets>
 struct loss_real {
@@ -94,8 +100,8 @@ cross_entropy(I first, S last, Target target,
 }
 
 template <std::forward_iterator I, std::sentinel_for<I> S, std::integral Target, class O>
-    requires detail::number<std::iter_value_t<I>> && std::weakly_incrementable<O> &&
-             std::indirectly_writable<O, detail::real_t<std::iter_value_t<I>>>
+    requires detail::number<std::iter_value_t<I>> &&
+             detail::output_for<O, detail::real_t<std::iter_value_t<I>>>
 constexpr detail::real_t<std::iter_value_t<I>>
 cross_entropy(I first, S last, Target target, O gradient,
               cross_entropy_options<detail::real_t<std::iter_value_t<I>>> options = {}) {
@@ -103,6 +109,10 @@ cross_entropy(I first, S last, Target target, O gradient,
     return detail::loss_of_index(detail::row_between(first, last), target,
                                  detail::gradient_to<value, O>{gradient}, options);
 }
+
+// Arrays are rows, not iterators.
+template <class E, std::size_t N, class F, std::size_t M, std::integral Target, class... Rest>
+void cross_entropy(E (&)[N], F (&)[M], Target, Rest&&...) = delete;
 
 // The loss of one row whose target is a distribution: one probability per class. They are used as given; a sum other
 // than 1 is the caller's.
@@ -129,12 +139,15 @@ cross_entropy(In&& logits, Target&& probabilities, Out&& gradient,
 }
 
 // Braces without names after target probabilities fit a shape and options alike.
-template <class In, class Target, class N>
+template <class In, class Target, class N = int>
     requires detail::probabilities_for<In, Target>
 constexpr void cross_entropy(In&&, Target&&, std::initializer_list<N>) {
-    static_assert(detail::array_size<N> != 0,
-                  "cross_entropy(logits, probabilities, {a, b}) could mean a shape or options: "
-                  "write smx::shape{a, b}, or name the option as in {.temperature = 2}");
+    detail::refuse_bare_braces<N>();
+}
+template <class In, class Target, class Out, class N = int>
+    requires detail::probabilities_for<In, Target> && detail::writable_row<Out>
+constexpr void cross_entropy(In&&, Target&&, Out&&, std::initializer_list<N>) {
+    detail::refuse_bare_braces<N>();
 }
 
 // The loss of the rows of a batch in one contiguous buffer. targets holds one class index per row (a range of integers), or

@@ -14,7 +14,7 @@
 
 #include "detail/contract.hpp"
 #include "detail/elements.hpp"
-#include "detail/generic_rows.hpp"
+#include "detail/routes.hpp"
 #include "options.hpp"
 #include "shape.hpp"
 
@@ -28,122 +28,110 @@ namespace smx::inline SMX_ABI {
 
 namespace detail {
 
-// The operation that softmax and log_softmax share everything but the formula with.
-struct softmax_operation {
-    static constexpr const char* function = "softmax";
-    static constexpr const char* output = "probabilities";
-
-    template <class Value, class Work, class I, class S, class O>
-    static constexpr O row(I first, S last, O out, const Work& temperature) {
-        return softmax_row<Value>(first, last, out, temperature);
-    }
-};
-
-struct log_softmax_operation {
-    static constexpr const char* function = "log_softmax";
-    static constexpr const char* output = "log_probabilities";
-
-    template <class Value, class Work, class I, class S, class O>
-    static constexpr O row(I first, S last, O out, const Work& temperature) {
-        return log_softmax_row<Value>(first, last, out, temperature);
-    }
-};
-
-template <class Operation, class In, class Out, class T>
+template <class Route, class In, class Out, class T>
 constexpr void range_to_range(In& logits, Out& results, const T& temperature) {
     using work = work_t<real_of<In, Out>>;
     const auto in = row_of(logits);
     const auto out = row_of(results);
     const auto checked =
-        checked_temperature<work>(Operation::function, temperature, temperature_rule::zero_allowed);
-    require_size(Operation::function, Operation::output, size_of(out), "logits", size_of(in));
-    Operation::template row<element_of<Out>>(in.first, in.last, out.first, checked);
+        checked_temperature<work>(Route::function, temperature, temperature_rule::zero_allowed);
+    require_size(Route::function, Route::output, size_of(out), "logits", size_of(in));
+    map_row<Route, element_of<Out>>(in.first, in.last, out.first, checked);
 }
 
-template <class Operation, class I, class S, class O, class T>
+template <class Route, class I, class S, class O, class T>
 constexpr O iterators_to_iterator(I first, S last, O out, const T& temperature) {
     using value = value_written_t<O, real_t<std::iter_value_t<I>>>;
     using work = work_t<real_t<std::iter_value_t<I>, value>>;
     const auto in = row_between(first, last);
     const auto checked =
-        checked_temperature<work>(Operation::function, temperature, temperature_rule::zero_allowed);
+        checked_temperature<work>(Route::function, temperature, temperature_rule::zero_allowed);
     if constexpr (std::contiguous_iterator<O>) {
         const auto begin = std::to_address(out);
-        return out + (Operation::template row<value>(in.first, in.last, begin, checked) - begin);
+        return out + (map_row<Route, value>(in.first, in.last, begin, checked) - begin);
     } else {
-        return Operation::template row<value>(in.first, in.last, out, checked);
+        return map_row<Route, value>(in.first, in.last, out, checked);
     }
 }
 
-template <class Operation, class In, class T>
+template <class Route, class In, class T>
 constexpr auto range_to_value(In& logits, const T& temperature) {
-    if constexpr (array_size<std::remove_cvref_t<In>> != 0) {
+    if constexpr (array_size<std::remove_cvref_t<In>> != std::dynamic_extent) {
         std::array<real_of<In>, array_size<std::remove_cvref_t<In>>> results{};
-        range_to_range<Operation>(logits, results, temperature);
+        range_to_range<Route>(logits, results, temperature);
         return results;
     } else {
         std::vector<real_of<In>> results(size_of(row_of(logits)));
-        range_to_range<Operation>(logits, results, temperature);
+        range_to_range<Route>(logits, results, temperature);
         return results;
     }
 }
 
-template <class Operation, class E, std::size_t N, class T>
+template <class Route, class E, std::size_t N, class T>
 constexpr std::array<real_t<E>, N> array_to_value(const E (&logits)[N], const T& temperature) {
     std::array<real_t<E>, N> results{};
-    range_to_range<Operation>(logits, results, temperature);
+    range_to_range<Route>(logits, results, temperature);
     return results;
 }
 
-// A temperature for each row of a batch, checked as a whole before the first row is written.
+// T is one temperature, or a range of one per row, which is checked as a whole before the first row is written.
 template <class Work, class T>
-constexpr void require_temperatures(const char* function, T& temperatures, std::size_t rows,
+constexpr void require_temperatures(const char* function, T& temperature, const shape& batch,
                                     temperature_rule rule) {
-    const auto values = row_of(temperatures);
-    require_size(function, "temperature", size_of(values), "the batch of rows", rows);
-    for (auto it = values.first; it != values.last; ++it) {
-        checked_temperature<Work>(function, *it, rule);
+    if constexpr (number<std::remove_cvref_t<T>>) {
+        checked_temperature<Work>(function, temperature, rule);
+    } else {
+        const auto values = row_of(temperature);
+        require_size(function, "temperature", size_of(values), "the batch of rows",
+                     row_count(function, batch));
+        for (auto it = values.first; it != values.last; ++it) {
+            checked_temperature<Work>(function, *it, rule);
+        }
     }
 }
 
-// Calls visit(row, elements, temperature) for each row; T is one temperature, or a range of one per row.
+// Calls visit(elements, temperature) for each row.
 template <class Work, class T, class Visit>
-constexpr void for_each_row_at(const char* function, const shape& batch, T& temperature,
-                               temperature_rule rule, Visit visit) {
+constexpr void for_each_row_at(const shape& batch, T& temperature, Visit visit) {
     if constexpr (number<std::remove_cvref_t<T>>) {
-        const auto checked = checked_temperature<Work>(function, temperature, rule);
-        for_each_row(batch, [&](std::size_t row, auto elements) { visit(row, elements, checked); });
+        for_each_row(batch, [&](auto elements) { visit(elements, static_cast<Work>(temperature)); });
     } else {
-        require_temperatures<Work>(function, temperature, row_count(function, batch), rule);
         auto next = row_of(temperature).first;
-        for_each_row(batch, [&](std::size_t row, auto elements) {
-            visit(row, elements, static_cast<Work>(*next));
+        for_each_row(batch, [&](auto elements) {
+            visit(elements, static_cast<Work>(*next));
             ++next;
         });
     }
 }
 
-template <class Operation, class In, class Out, class T>
+template <class Route, class In, class Out, class T>
 constexpr void batch_to_batch(In& logits, Out& results, const shape& batch, T& temperature) {
     using work = work_t<real_of<In, Out>>;
     const auto in = row_of(logits);
     const auto out = row_of(results);
-    const std::size_t size = element_count(Operation::function, batch);
-    require_size(Operation::function, "logits", size_of(in), "the shape", size);
-    require_size(Operation::function, Operation::output, size_of(out), "the shape", size);
-    for_each_row_at<work>(Operation::function, batch, temperature, temperature_rule::zero_allowed,
-                          [&](std::size_t, auto elements, const work& row_temperature) {
-                              const auto row = elements.of(in.first);
-                              Operation::template row<element_of<Out>>(
-                                  row.first, row.last, elements.of(out.first).first, row_temperature);
-                          });
+    const std::size_t size = element_count(Route::function, batch);
+    require_size(Route::function, "logits", size_of(in), "the shape", size);
+    require_size(Route::function, Route::output, size_of(out), "the shape", size);
+    require_temperatures<work>(Route::function, temperature, batch, temperature_rule::zero_allowed);
+    if (size == 0) {
+        return; // of rows without elements there may be more than there is time for
+    }
+    if constexpr (number<std::remove_cvref_t<T>>) {
+        if (map_batch<Route>(in.first, out.first, batch, static_cast<work>(temperature))) {
+            return;
+        }
+    }
+    for_each_row_at<work>(batch, temperature, [&](auto elements, const work& row_temperature) {
+        const auto row = elements.of(in.first);
+        map_row<Route, element_of<Out>>(row.first, row.last, elements.of(out.first).first, row_temperature);
+    });
 }
 
 template <class Real, class I, class S, class T>
 constexpr Real logsumexp_of(const row<I, S>& logits, const T& temperature) {
     const auto checked =
         checked_temperature<work_t<Real>>("logsumexp", temperature, temperature_rule::positive);
-    return static_cast<Real>(logsumexp_row(logits.first, logits.last, checked));
+    return static_cast<Real>(reduce_row(logits.first, logits.last, checked));
 }
 
 } // namespace detail
@@ -156,30 +144,34 @@ template <class In, class Out, class T = int>
     requires detail::number_row<In> && detail::writable_row<Out> &&
              temperature_for<T, detail::real_of<In, Out>>
 constexpr void softmax(In&& logits, Out&& probabilities, T temperature = 1) {
-    detail::range_to_range<detail::softmax_operation>(logits, probabilities, temperature);
+    detail::range_to_range<detail::softmax_route>(logits, probabilities, temperature);
 }
 
 // The same for iterators, as in std::transform: returns the end of the output, which has no size to check.
 template <std::forward_iterator I, std::sentinel_for<I> S, class O, class T = int>
-    requires detail::number<std::iter_value_t<I>> && std::weakly_incrementable<O> &&
-             std::indirectly_writable<O, detail::real_t<std::iter_value_t<I>>> &&
+    requires detail::number<std::iter_value_t<I>> &&
+             detail::output_for<O, detail::real_t<std::iter_value_t<I>>> &&
              temperature_for<T, detail::real_t<std::iter_value_t<I>>>
 constexpr O softmax(I first, S last, O out, T temperature = 1) {
-    return detail::iterators_to_iterator<detail::softmax_operation>(first, last, out, temperature);
+    return detail::iterators_to_iterator<detail::softmax_route>(first, last, out, temperature);
 }
+
+// Arrays are rows, not iterators: three of them are a slip.
+template <class E, std::size_t N, class F, std::size_t M, detail::array_or_pointer O, class T = int>
+void softmax(E (&)[N], F (&)[M], O&&, T = 1) = delete;
 
 // The same by value: a std::array for a std::array, a std::vector for any other range.
 template <class In, class T = int>
     requires detail::number_row<In> &&
              (!std::is_array_v<std::remove_reference_t<In>>) && temperature_for<T, detail::real_of<In>>
 constexpr auto softmax(In&& logits, T temperature = 1) {
-    return detail::range_to_value<detail::softmax_operation>(logits, temperature);
+    return detail::range_to_value<detail::softmax_route>(logits, temperature);
 }
 
 // The same for arrays and braces: softmax({1.0, 2.0, 3.0}), also in constant expressions.
 template <detail::number E, std::size_t N, temperature_for<detail::real_t<E>> T = int>
 constexpr std::array<detail::real_t<E>, N> softmax(const E (&logits)[N], T temperature = 1) {
-    return detail::array_to_value<detail::softmax_operation>(logits, temperature);
+    return detail::array_to_value<detail::softmax_route>(logits, temperature);
 }
 
 // The same for each row of a batch in one contiguous buffer, bit for bit what the row gives alone. temperature is one
@@ -188,7 +180,7 @@ template <class In, class Out, class T = int>
     requires detail::number_row<In> && detail::contiguous_row<In> && detail::writable_row<Out> &&
              detail::contiguous_row<Out> && temperatures_for<T, detail::real_of<In, Out>>
 constexpr void softmax(In&& logits, Out&& probabilities, shape batch, T&& temperature = 1) {
-    detail::batch_to_batch<detail::softmax_operation>(logits, probabilities, batch, temperature);
+    detail::batch_to_batch<detail::softmax_route>(logits, probabilities, batch, temperature);
 }
 
 // log_probabilities[i] = logits[i] / T - log(sum_j exp(logits[j] / T)).
@@ -199,30 +191,33 @@ template <class In, class Out, class T = int>
     requires detail::number_row<In> && detail::writable_row<Out> &&
              temperature_for<T, detail::real_of<In, Out>>
 constexpr void log_softmax(In&& logits, Out&& log_probabilities, T temperature = 1) {
-    detail::range_to_range<detail::log_softmax_operation>(logits, log_probabilities, temperature);
+    detail::range_to_range<detail::log_softmax_route>(logits, log_probabilities, temperature);
 }
 
 // The same for iterators: returns the end of the output.
 template <std::forward_iterator I, std::sentinel_for<I> S, class O, class T = int>
-    requires detail::number<std::iter_value_t<I>> && std::weakly_incrementable<O> &&
-             std::indirectly_writable<O, detail::real_t<std::iter_value_t<I>>> &&
+    requires detail::number<std::iter_value_t<I>> &&
+             detail::output_for<O, detail::real_t<std::iter_value_t<I>>> &&
              temperature_for<T, detail::real_t<std::iter_value_t<I>>>
 constexpr O log_softmax(I first, S last, O out, T temperature = 1) {
-    return detail::iterators_to_iterator<detail::log_softmax_operation>(first, last, out, temperature);
+    return detail::iterators_to_iterator<detail::log_softmax_route>(first, last, out, temperature);
 }
+
+template <class E, std::size_t N, class F, std::size_t M, detail::array_or_pointer O, class T = int>
+void log_softmax(E (&)[N], F (&)[M], O&&, T = 1) = delete;
 
 // The same by value: a std::array for a std::array, a std::vector for any other range.
 template <class In, class T = int>
     requires detail::number_row<In> &&
              (!std::is_array_v<std::remove_reference_t<In>>) && temperature_for<T, detail::real_of<In>>
 constexpr auto log_softmax(In&& logits, T temperature = 1) {
-    return detail::range_to_value<detail::log_softmax_operation>(logits, temperature);
+    return detail::range_to_value<detail::log_softmax_route>(logits, temperature);
 }
 
 // The same for arrays and braces, also in constant expressions.
 template <detail::number E, std::size_t N, temperature_for<detail::real_t<E>> T = int>
 constexpr std::array<detail::real_t<E>, N> log_softmax(const E (&logits)[N], T temperature = 1) {
-    return detail::array_to_value<detail::log_softmax_operation>(logits, temperature);
+    return detail::array_to_value<detail::log_softmax_route>(logits, temperature);
 }
 
 // The same for each row of a batch. temperature is one value, or a range of one per row.
@@ -230,7 +225,7 @@ template <class In, class Out, class T = int>
     requires detail::number_row<In> && detail::contiguous_row<In> && detail::writable_row<Out> &&
              detail::contiguous_row<Out> && temperatures_for<T, detail::real_of<In, Out>>
 constexpr void log_softmax(In&& logits, Out&& log_probabilities, shape batch, T&& temperature = 1) {
-    detail::batch_to_batch<detail::log_softmax_operation>(logits, log_probabilities, batch, temperature);
+    detail::batch_to_batch<detail::log_softmax_route>(logits, log_probabilities, batch, temperature);
 }
 
 // log(sum_i exp(logits[i] / T)), T > 0; -inf for an empty row.
@@ -253,6 +248,9 @@ constexpr detail::real_t<std::iter_value_t<I>> logsumexp(I first, S last, T temp
                                                                       temperature);
 }
 
+template <class E, std::size_t N, class F, std::size_t M, class T = int>
+void logsumexp(E (&)[N], F (&)[M], T = 1) = delete;
+
 // The same for arrays and braces, also in constant expressions.
 template <detail::number E, std::size_t N, temperature_for<detail::real_t<E>> T = int>
 constexpr detail::real_t<E> logsumexp(const E (&logits)[N], T temperature = 1) {
@@ -272,14 +270,14 @@ constexpr void logsumexp(In&& logits, Out&& results, shape batch, T&& temperatur
                          detail::element_count("logsumexp", batch));
     detail::require_size("logsumexp", "results", detail::size_of(out), "the batch of rows",
                          detail::row_count("logsumexp", batch));
+    detail::require_temperatures<work>("logsumexp", temperature, batch, detail::temperature_rule::positive);
     auto result = out.first;
-    detail::for_each_row_at<work>("logsumexp", batch, temperature, detail::temperature_rule::positive,
-                                  [&](std::size_t, auto elements, const work& row_temperature) {
-                                      const auto row = elements.of(in.first);
-                                      *result = static_cast<detail::element_of<Out>>(
-                                          detail::logsumexp_row<work>(row.first, row.last, row_temperature));
-                                      ++result;
-                                  });
+    detail::for_each_row_at<work>(batch, temperature, [&](auto elements, const work& row_temperature) {
+        const auto row = elements.of(in.first);
+        *result =
+            static_cast<detail::element_of<Out>>(detail::reduce_row(row.first, row.last, row_temperature));
+        ++result;
+    });
 }
 
 } // namespace smx::inline SMX_ABI

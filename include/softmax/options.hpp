@@ -45,10 +45,12 @@ struct cross_entropy_options {
     // a in [0, 1]: the target becomes (1 - a) target + a / classes.
     parameter label_smoothing{0.0};
 
-    // One weight per class, at least 0 each, or empty: all 1. Not copied: has to live as long as the call.
+    // One weight per class, at least 0 each, or empty: all 1. Of the type of the results; not copied: has to live as long
+    // as the call.
     std::span<const Real> class_weights = {};
 
-    // Rows whose class index is this one have loss 0 and gradient 0 and do not count in the mean.
+    // Rows whose class index is this number have loss 0 and gradient 0 and do not count in the mean. -1 is not the
+    // unsigned number of the same bits. The smallest std::int64_t means that no index is ignored.
     std::int64_t ignore_index = none;
 
     // z, at least 0: adds z * logsumexp(x / T)^2, which keeps the logits of language models from drifting
@@ -67,7 +69,11 @@ enum class temperature_rule { zero_allowed, positive };
 template <class Work, class T>
 constexpr Work checked_temperature(const char* function, const T& temperature, temperature_rule rule) {
     const Work work = static_cast<Work>(temperature);
-    if (!(work >= Work(0.0))) {
+    bool negative = false;
+    if constexpr (std::floating_point<T>) {
+        negative = temperature < 0; // also where it rounds to -0
+    }
+    if (negative || !(work >= Work(0.0))) {
         violate_value(function, "temperature", temperature, "at least 0");
     }
     if (rule == temperature_rule::positive && work == Work(0.0)) {

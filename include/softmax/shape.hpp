@@ -85,19 +85,18 @@ struct strided_elements {
     }
 };
 
-// Calls visit(row, elements) for each row in order; elements.of(data) is that row of a buffer.
+// Calls visit(elements) for each row in order; elements.of(data) is that row of a buffer.
 template <class Visit>
 constexpr void for_each_row(const shape& batch, Visit visit) {
     if (batch.inner == 1) {
         for (std::size_t o = 0; o < batch.outer; ++o) {
-            visit(o, neighbouring_elements{o * batch.classes, batch.classes});
+            visit(neighbouring_elements{o * batch.classes, batch.classes});
         }
         return;
     }
     for (std::size_t o = 0; o < batch.outer; ++o) {
         for (std::size_t i = 0; i < batch.inner; ++i) {
-            visit(o * batch.inner + i,
-                  strided_elements{o * batch.classes * batch.inner + i, batch.classes, batch.inner});
+            visit(strided_elements{o * batch.classes * batch.inner + i, batch.classes, batch.inner});
         }
     }
 }

@@ -51,6 +51,11 @@ std::string to_text(const Number& value) {
                                    " elements, " + other + " has " + to_text(expected));
 }
 
+[[noreturn]] inline void violate_empty(const char* function, const char* argument) {
+    violate<std::invalid_argument>(std::string(function) + ": " + argument +
+                                   " has 0 elements, must have at least 1");
+}
+
 [[noreturn]] inline void violate_extent(const char* function, std::size_t a, std::size_t b) {
     violate<std::invalid_argument>(std::string(function) + ": a shape of " + to_text(a) + " * " + to_text(b) +
                                    " elements cannot be addressed");

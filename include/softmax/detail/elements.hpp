@@ -21,8 +21,12 @@ template <class T>
 concept user_number = std::is_class_v<T> && std::constructible_from<T, double> && requires(const T& x) {
     { exp(x) } -> std::convertible_to<T>;
     { log(x) } -> std::convertible_to<T>;
+    { x + x } -> std::convertible_to<T>;
     { x - x } -> std::convertible_to<T>;
+    { x* x } -> std::convertible_to<T>;
+    { x / x } -> std::convertible_to<T>;
     { x < x } -> std::convertible_to<bool>;
+    { x == x } -> std::convertible_to<bool>;
 };
 
 template <class T, class... Others>
@@ -100,6 +104,9 @@ constexpr Real not_a_number() {
     return static_cast<Real>(std::numeric_limits<double>::quiet_NaN());
 }
 
+template <class T>
+concept array_or_pointer = std::is_pointer_v<std::decay_t<T>>;
+
 template <class I, class S>
 struct row {
     I first;
@@ -157,8 +164,13 @@ struct value_written<O, Real> {
 template <class O, class Real>
 using value_written_t = typename value_written<O, Real>::type;
 
+template <class O, class Real>
+concept output_for = std::weakly_incrementable<O> && std::indirectly_writable<O, Real> &&
+                     real_number<value_written_t<O, Real>>;
+
+// The size of a std::array, dynamic_extent for other types.
 template <class T>
-inline constexpr std::size_t array_size = 0;
+inline constexpr std::size_t array_size = std::dynamic_extent;
 template <class T, std::size_t N>
 inline constexpr std::size_t array_size<std::array<T, N>> = N;
 

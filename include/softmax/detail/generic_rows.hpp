@@ -60,6 +60,10 @@ public:
                 scale_ = Work(0.5);
                 max_ = max * scale_;
                 temperature_ = temperature * scale_;
+                if (temperature_ ==
+                    0) { // the smallest of all: half of it is none, twice it divides to -infinity too
+                    temperature_ = temperature;
+                }
             }
         }
     }
@@ -86,21 +90,29 @@ public:
     }
 
 private:
+    // difference / temperature. The quotient's rounding error is worth having only where exp of it is not 0.
     constexpr double_word<Work> divided(const double_word<Work>& difference) const {
         using limits = std::numeric_limits<Work>;
         if (temperature_ == 1) {
             return difference;
         }
-        if (temperature_ > (limits::max)()) {
+        if (difference.hi == 0 || temperature_ > (limits::max)()) {
             return {0, 0};
         }
+        if (temperature_ < 1 && difference.hi < limits::lowest() * temperature_) {
+            return {negative_infinity<Work>(), 0};
+        }
         const Work quotient = difference.hi / temperature_;
-        if (quotient < limits::lowest()) {
+        if (quotient < -4 * limits::max_exponent) {
             return {quotient, 0};
         }
-        const auto product = two_product(quotient, temperature_);
-        const Work remainder = (difference.hi - product.hi) - product.lo + difference.lo;
-        return {quotient, remainder / temperature_};
+        // Both moved away from the ends of the range, where the parts of the product overflow or are flushed.
+        constexpr Work large = constant::scale_by_power_of_two(Work(1), limits::max_exponent / 2);
+        const Work shift = temperature_ > large ? 1 / large : temperature_ < 1 / large ? large : Work(1);
+        const Work divisor = temperature_ * shift;
+        const auto product = two_product(quotient, divisor);
+        const Work remainder = (difference.hi * shift - product.hi) - product.lo + difference.lo * shift;
+        return {quotient, remainder / divisor};
     }
 
     Work max_;
@@ -265,7 +277,6 @@ constexpr row_loss<Work> cross_entropy_row(I first, S last, Weights next_weight,
 template <class Value, class Work, class I, class S, class O, class Weights>
 constexpr O cross_entropy_gradient_row(I first, S last, O out, Weights next_weight, const row_loss<Work>& row,
                                        const Work& temperature, const Work& z_loss, const Work& divisor) {
-    const Work scale = row.terms.total.hi * temperature * divisor;
     const Work drift = z_loss != Work(0.0) ? Work(z_loss * row.logsumexp * Work(2.0)) : Work(0.0);
     std::size_t position = 0;
     return write_row<Value, Work>(first, last, out, [&](const Work& x) {
@@ -279,7 +290,9 @@ constexpr O cross_entropy_gradient_row(I first, S last, O out, Weights next_weig
                                 : Work((row.terms.total.hi - term) + row.terms.total.lo);
         const Work other_weight = (row.weight.hi - v) + row.weight.lo;
         ++position;
-        return Work(((other_weight + drift) * term - v * others) / scale);
+        // One by one: a product of the three could leave the range.
+        return Work(((other_weight + drift) * term - v * others) / row.terms.total.hi / temperature /
+                    divisor);
     });
 }
 

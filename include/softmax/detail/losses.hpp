@@ -8,6 +8,7 @@
 #include "contract.hpp"
 #include "elements.hpp"
 #include "generic_rows.hpp"
+#include "routes.hpp"
 
 #include <concepts>
 #include <cstddef>
@@ -41,9 +42,10 @@ public:
           smoothed_(Work(options.label_smoothing) / from_size<Work>(class_count == 0 ? 1 : class_count)),
           class_weights_(options.class_weights) {
         if (classes == 0) {
-            violate_size("cross_entropy", "a row of logits", 0, "a loss needs", 1);
+            violate_empty("cross_entropy", "a row of logits");
         }
-        if (!(kept_ >= Work(0.0) && kept_ <= Work(1.0))) {
+        const Work smoothing(options.label_smoothing); // 1 - smoothing would round
+        if (!(smoothing >= Work(0.0) && smoothing <= Work(1.0))) {
             violate_value("cross_entropy", "label_smoothing", options.label_smoothing, "in [0, 1]");
         }
         if (!(z_loss >= Work(0.0))) {
@@ -62,6 +64,9 @@ public:
     constexpr Work class_weight(std::size_t c) const {
         return class_weights_.empty() ? Work(1.0) : Work(class_weights_[c]);
     }
+
+    // Whether a class index leaves but one term: w (lse - x_target / T).
+    constexpr bool is_one_hot() const { return kept_ == Work(1.0) && z_loss == Work(0.0); }
 
     // q_c w_c
     constexpr Work weight(std::size_t c, const Work& target) const {
@@ -117,17 +122,28 @@ constexpr bool is_ignored(const Index& target, std::int64_t ignore_index) {
 
 // Where a gradient goes: nowhere, in calls for the loss alone ...
 struct no_gradient {
+    static constexpr bool exists = false;
+    template <class I>
+    static constexpr bool takes_kernel = true;
+
     constexpr no_gradient of(const auto&) const { return {}; }
 
     template <class Work>
     constexpr void write(const auto&, auto, const row_loss<Work>&, const Work&, const Work&,
                          const Work&) const {}
     constexpr void write_zeros(const auto&) const {}
+    constexpr std::nullptr_t data() const { return nullptr; }
+    constexpr void write_row(const auto&) const {}
 };
 
 // ... or to an output that starts at first.
 template <class Value, class O>
 struct gradient_to {
+    static constexpr bool exists = true;
+    // A kernel reads and writes one type, and rows that are both neighbours or both not.
+    template <class I>
+    static constexpr bool takes_kernel = kernel_rows<I, O> && neighbours<I> == neighbours<O>;
+
     O first;
 
     template <class Elements>
@@ -149,6 +165,9 @@ struct gradient_to {
             *out = static_cast<Value>(0.0);
         }
     }
+
+    constexpr O data() const { return first; }
+    void write_row(const auto& gathered) const { gathered.copy_to(first); }
 };
 
 template <class Out>
@@ -167,6 +186,48 @@ constexpr Work loss_of_row(const auto& logits, auto weights, const loss_terms<Wo
     return result.loss;
 }
 
+// What the kernels can do of loss_of_row: one class index, nothing added. False, with nothing done, for the rest: factors
+// beyond the range of float among it, which the generic code applies to each probability in double.
+template <class Work, class Real, class I, class S>
+bool kernel_loss_of_row(const row<I, S>& logits, std::size_t target, const loss_terms<Work, Real>& terms,
+                        const auto& gradient, const Work& divisor, Work& loss) {
+    const Work weight = terms.class_weight(target);
+    const Work factor = weight / (terms.temperature * divisor);
+    if (!terms.is_one_hot() || !(factor > Work(1e-20) && factor < Work(1e20))) {
+        return false;
+    }
+    const auto scale = base2_scale_of<Real>(terms.temperature);
+    const auto run = [&](const Real* x, Real* out) {
+        loss = weight * static_cast<Work>(cross_entropy_row(x, out, terms.classes, scale, target, factor));
+    };
+    if constexpr (neighbours<I>) {
+        run(logits.first, gradient.data());
+        return true;
+    } else if (terms.classes <= gathered_row<Real>::longest) {
+        gathered_row<Real> gathered(logits.first, logits.last);
+        run(gathered.data(), std::remove_cvref_t<decltype(gradient)>::exists ? gathered.data() : nullptr);
+        gradient.write_row(gathered);
+        return true;
+    } else {
+        return false;
+    }
+}
+
+// The same for one class index.
+template <class Work, class Real, class I, class S>
+constexpr Work loss_of_row_with_index(const row<I, S>& logits, std::size_t target,
+                                      const loss_terms<Work, Real>& terms, const auto& gradient,
+                                      const Work& divisor) {
+    if constexpr (kernel_rows<I> && std::remove_cvref_t<decltype(gradient)>::template takes_kernel<I>) {
+        Work loss{};
+        if (!std::is_constant_evaluated() &&
+            kernel_loss_of_row(logits, target, terms, gradient, divisor, loss)) {
+            return loss;
+        }
+    }
+    return loss_of_row(logits, weights_of_index(terms, target), terms, gradient, divisor);
+}
+
 template <class Real>
 constexpr Real loss_of_index(const auto& logits, const auto& target, const auto& gradient,
                              const cross_entropy_options<Real>& options) {
@@ -176,8 +237,8 @@ constexpr Real loss_of_index(const auto& logits, const auto& target, const auto&
         gradient.write_zeros(logits);
         return Real(0.0);
     }
-    const auto weights = weights_of_index(terms, checked_target(target, terms.classes));
-    return static_cast<Real>(loss_of_row(logits, weights, terms, gradient, work(1.0)));
+    const std::size_t checked = checked_target(target, terms.classes);
+    return static_cast<Real>(loss_of_row_with_index(logits, checked, terms, gradient, work(1.0)));
 }
 
 template <class Real>
@@ -195,7 +256,7 @@ template <class Work, class Real>
 constexpr Work checked_weight_of_targets(const auto& targets, const loss_terms<Work, Real>& terms) {
     compensated_sum<Work> weight;
     for (auto it = targets.first; it != targets.last; ++it) {
-        const auto target = *it;
+        const std::iter_value_t<decltype(it)> target = *it;
         if (!is_ignored(target, terms.ignore_index)) {
             weight += terms.class_weight(checked_target(target, terms.classes));
         }
@@ -224,15 +285,15 @@ constexpr Real loss_of_index_batch(const auto& logits, const auto& targets, cons
     const work divisor = options.reduce == reduction::mean ? weight : work(1.0);
     compensated_sum<work> total;
     auto target = targets.first;
-    for_each_row(batch, [&](std::size_t, auto elements) {
+    for_each_row(batch, [&](auto elements) {
         const auto row = elements.of(logits.first);
-        const auto index = *target;
+        const std::iter_value_t<decltype(target)> index = *target;
         ++target;
         if (divisor == work(0.0) || is_ignored(index, terms.ignore_index)) {
             gradient.of(elements).write_zeros(row);
         } else {
-            const auto weights = weights_of_index(terms, static_cast<std::size_t>(index));
-            total += loss_of_row(row, weights, terms, gradient.of(elements), divisor);
+            total += loss_of_row_with_index(row, static_cast<std::size_t>(index), terms,
+                                            gradient.of(elements), divisor);
         }
     });
     return reduced<Real>(total, divisor);
@@ -247,7 +308,7 @@ constexpr Real loss_of_probability_batch(const auto& logits, const auto& targets
     const work divisor =
         options.reduce == reduction::mean ? from_size<work>(row_count("cross_entropy", batch)) : work(1.0);
     compensated_sum<work> total;
-    for_each_row(batch, [&](std::size_t, auto elements) {
+    for_each_row(batch, [&](auto elements) {
         const auto weights = weights_of_probabilities(terms, elements.of(targets.first).first);
         total += loss_of_row(elements.of(logits.first), weights, terms, gradient.of(elements), divisor);
     });

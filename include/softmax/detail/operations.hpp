@@ -209,9 +209,9 @@ struct cross_entropy_operation {
                         exact_sum(product(s.top, s.tops), others.hi - static_cast<double>(gradient[target]));
                     others.lo = others.lo + s.rest.lo;
                 }
-                const double part = quotient<M>(others.hi + others.lo, s).hi;
+                const double_word<double> part = quotient<M>(others.hi + others.lo, s);
                 scale<M>(gradient, n, quotient<M>(factor, s));
-                gradient[target] = static_cast<Real>(-factor * part);
+                gradient[target] = static_cast<Real>(-factor * (part.hi + part.lo));
             }
         }
         return static_cast<Real>(loss);
