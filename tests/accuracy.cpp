@@ -669,6 +669,39 @@ TEMPLATE_TEST_CASE("exp, log and log1p of constant expressions are within 1 ulp 
     log1p_found.check();
 }
 
+TEMPLATE_TEST_CASE(
+    "softmax and log_softmax keep their bounds under logits and temperatures at the ends of the range", "",
+    float, double, long double) {
+    using real = TestType;
+    using limits = std::numeric_limits<real>;
+    const auto check = [](const std::vector<real>& x, auto temperature) {
+        const std::list<real> elsewhere(x.begin(), x.end()); // the generic route
+        const oracle::row<real> exact(x, oracle::wide_t<real>(temperature));
+        for (const auto& p : {smx::softmax(x, temperature), smx::softmax(elsewhere, temperature)}) {
+            for (std::size_t c = 0; c != x.size(); ++c) {
+                CAPTURE(c, temperature, p[c]);
+                CHECK(p[c] == p[c]);
+                if (is_normal_magnitude<real>(exact.probability(c))) {
+                    CHECK(oracle::ulps(p[c], exact.probability(c)) <= softmax_bound);
+                }
+            }
+        }
+        for (const auto& l : {smx::log_softmax(x, temperature), smx::log_softmax(elsewhere, temperature)}) {
+            CHECK(l[0] == l[0]);
+            CHECK(l[1] == l[1]);
+        }
+    };
+    // The usual value of a mask, at temperatures whose quotient comes back above the largest number.
+    for (int k = 1; k <= 60; ++k) {
+        check({0, limits::lowest()}, 1 + static_cast<real>(k) / 8);
+        check({0, limits::lowest(), (limits::max)()}, 1 + static_cast<real>(k) / 10);
+    }
+    check({(limits::max)(), 0}, limits::denorm_min());
+    check({0, -1}, (limits::max)() / 4);
+    const real small = limits::denorm_min() * static_cast<real>(1 << 30);
+    check({0, real(-3.75) * small, real(-20.25) * small, real(-60.5) * small}, small);
+}
+
 TEST_CASE("softmax computes in the wider type under mixed element types") {
     random_numbers random(11);
     std::vector<float> x;

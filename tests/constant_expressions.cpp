@@ -104,6 +104,14 @@ static_assert(smx::softmax({1.0, inf})[0] != smx::softmax({1.0, inf})[0]);
 static_assert(smx::cross_entropy({1.0, -inf}, 1, {.temperature = 0.5}) == inf);
 static_assert(smx::cross_entropy({1.0, 2.0}, -1, {.ignore_index = -1}) == 0);
 
+// What overflows at run time without harm is an error of the compiler in a constant expression.
+constexpr double lowest = std::numeric_limits<double>::lowest();
+static_assert(smx::softmax({0.0, lowest}, 1.5) == std::array{1.0, 0.0});
+static_assert(smx::softmax({0.0, -1e305}, 0.9) == std::array{1.0, 0.0});
+static_assert(smx::softmax({0.0, -1.0}, 1e305) == std::array{0.5, 0.5});
+static_assert(smx::log_softmax({0.0, -1e300}, 1e-10) == std::array{0.0, -inf});
+static_assert(smx::log_softmax({-lowest, lowest}, 4)[1] == lowest / 2);
+
 // A grid of rows, each in a constant expression of its own (compilers count the steps of one).
 constexpr std::size_t row_length = 7;
 constexpr std::size_t row_count = 48;

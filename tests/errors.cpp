@@ -305,6 +305,7 @@ TEST_CASE("cross_entropy refuses options outside their range under every form") 
     every_form({.temperature = 0}, {"smx::cross_entropy: ", "temperature", "0"});
     every_form({.temperature = no_number}, {"smx::cross_entropy: ", "temperature", "nan"});
     every_form({.label_smoothing = -0.25}, {"smx::cross_entropy: ", "label_smoothing", "-0.25"});
+    every_form({.label_smoothing = -1e-20}, {"smx::cross_entropy: ", "label_smoothing", "-1e-20"});
     every_form({.label_smoothing = 1.25}, {"smx::cross_entropy: ", "label_smoothing", "1.25"});
     every_form({.label_smoothing = no_number}, {"smx::cross_entropy: ", "label_smoothing", "nan"});
     every_form({.z_loss = -0.25}, {"smx::cross_entropy: ", "z_loss", "-0.25"});

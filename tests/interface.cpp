@@ -241,6 +241,11 @@ static_assert(!softmax_takes<doubles, const std::vector<double>&>, "the output i
 static_assert(!softmax_takes<doubles, std::span<const double>>);
 static_assert(!softmax_takes<doubles, doubles, std::string> && !softmax_takes<doubles, doubles, const char*>);
 static_assert(!softmax_takes<doubles, doubles, doubles>, "one T per row needs a shape");
+static_assert(!softmax_takes<double (&)[3], double (&)[3], double (&)[3]>, "arrays are no iterators");
+static_assert(!softmax_takes<int*, int*, int*> && softmax_takes<int*, int*, double*>,
+              "results are no integers");
+static_assert(softmax_takes<double (&)[3], double (&)[3], int> &&
+              softmax_takes<double (&)[3], double (&)[3], smx::shape>);
 static_assert(!softmax_takes<double> && !softmax_takes<> && !softmax_takes<double, double>);
 static_assert(!softmax_takes<std::istream_iterator<double>, std::istream_iterator<double>, double*>,
               "one pass is not enough");

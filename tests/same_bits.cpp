@@ -1,0 +1,218 @@
+// The bits of every result, hashed, against one table for all machines with fused multiply-add: every instruction set
+// that this one has, aligned and not, alone and in a batch. CMake builds this file at several optimization levels and
+// with the flags that are known to change floating-point code. A program without Catch2, so that it cross-compiles alone.
+//
+// A hash changes when a kernel, its constants or the order of a sum does. Then the accuracy test has the word, and the
+// new hash is printed here. Where there is no fused multiply-add the bits differ, within the same bounds.
+#include <softmax.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+namespace {
+
+class hash {
+public:
+    template <class T>
+    void add(const T& value) {
+        unsigned char bytes[sizeof(T)];
+        std::memcpy(bytes, &value, sizeof(T));
+        for (const unsigned char byte : bytes) {
+            state_ = (state_ ^ byte) * 1099511628211U; // FNV-1a
+        }
+    }
+    template <class T>
+    void add(std::span<const T> values) {
+        for (const T& value : values) {
+            add(value);
+        }
+    }
+    std::uint64_t value() const { return state_; }
+
+private:
+    std::uint64_t state_ = 14695981039346656037U;
+};
+
+// About normal with a deviation of 2^scale / 2, and made of integers: the same on every compiler.
+template <class Real>
+class logits {
+public:
+    Real operator()(int scale) {
+        std::int64_t sum = 0;
+        for (int i = 0; i < 3; ++i) {
+            state_ = state_ * 6364136223846793005U + 1442695040888963407U;
+            sum += static_cast<std::int64_t>(state_ >> 44);
+        }
+        Real x = static_cast<Real>(sum - 3 * (1 << 19));
+        for (int i = scale; i < 20; ++i) {
+            x /= 2;
+        }
+        return x;
+    }
+
+private:
+    std::uint64_t state_ = 1;
+};
+
+template <class Real>
+struct results {
+    std::vector<Real> probabilities, log_probabilities, gradient;
+    Real logsumexp, loss, mean_loss;
+
+    friend bool operator==(const results&, const results&) = default;
+};
+
+// At each element from the start of a cache line: offset.
+template <class Real>
+results<Real> compute(const std::vector<Real>& row, double temperature, std::size_t offset) {
+    const std::size_t n = row.size();
+    const std::size_t line = 64 / sizeof(Real);
+    std::vector<Real> in(n + 2 * line);
+    std::vector<Real> out(n + 2 * line);
+    const auto place = [&](std::vector<Real>& buffer) {
+        const auto address = reinterpret_cast<std::uintptr_t>(buffer.data()) / sizeof(Real);
+        return std::span(buffer).subspan((line - address % line) % line + offset, n);
+    };
+    const auto x = place(in);
+    const auto y = place(out);
+    std::memcpy(x.data(), row.data(), n * sizeof(Real));
+    const auto taken = [&] { return std::vector<Real>(y.begin(), y.end()); };
+    const std::size_t target = n / 3;
+    const smx::cross_entropy_options<Real> options{.temperature = temperature};
+
+    results<Real> all;
+    smx::softmax(x, y, temperature);
+    all.probabilities = taken();
+    smx::log_softmax(x, y, temperature);
+    all.log_probabilities = taken();
+    all.logsumexp = smx::logsumexp(x, temperature);
+    all.loss = smx::cross_entropy(x, target, options);
+    all.mean_loss = smx::cross_entropy(x, target, y, options);
+    all.gradient = taken();
+    return all;
+}
+
+int failures = 0;
+
+void expect(bool holds, const char* what, std::size_t n) {
+    if (!holds) {
+        std::printf("FAILED: %s differs, %zu classes\n", what, n);
+        ++failures;
+    }
+}
+
+// The same row as the middle one of three, and as the middle column of three.
+template <class Real>
+void expect_same_in_a_batch(const std::vector<Real>& row, const results<Real>& alone, double temperature) {
+    const std::size_t n = row.size();
+    for (const smx::shape shape : {smx::shape{3, n, 1}, smx::shape{1, n, 3}}) {
+        const auto at = [&](std::size_t r, std::size_t c) {
+            return shape.inner == 1 ? r * n + c : c * 3 + r;
+        };
+        std::vector<Real> x(3 * n);
+        std::vector<Real> y(3 * n);
+        std::vector<Real> sums(3);
+        for (std::size_t c = 0; c < n; ++c) {
+            x[at(0, c)] = row[n - 1 - c];
+            x[at(1, c)] = row[c];
+            x[at(2, c)] = row[c] / 4;
+        }
+        const auto middle_is = [&](const std::vector<Real>& expected) {
+            std::vector<Real> middle(n);
+            for (std::size_t c = 0; c < n; ++c) {
+                middle[c] = y[at(1, c)];
+            }
+            return middle == expected;
+        };
+        smx::softmax(x, y, shape, temperature);
+        expect(middle_is(alone.probabilities), "softmax in a batch", n);
+        smx::softmax(x, y, shape, std::vector<double>{1.5, temperature, 0});
+        expect(middle_is(alone.probabilities), "softmax at a temperature per row", n);
+        smx::log_softmax(x, y, shape, temperature);
+        expect(middle_is(alone.log_probabilities), "log_softmax in a batch", n);
+        smx::logsumexp(x, sums, shape, temperature);
+        expect(sums[1] == alone.logsumexp, "logsumexp in a batch", n);
+        const std::size_t targets[] = {0, n / 3, n - 1};
+        smx::cross_entropy(
+            x, targets, y, shape,
+            smx::cross_entropy_options<Real>{.temperature = temperature, .reduce = smx::reduction::sum});
+        expect(middle_is(alone.gradient), "gradient in a batch", n);
+        smx::softmax(x, x, shape, temperature);
+        y = x;
+        expect(middle_is(alone.probabilities), "softmax in place", n);
+    }
+}
+
+template <class Real>
+std::uint64_t hash_of_all() {
+    hash all;
+    logits<Real> next;
+    std::vector<std::size_t> sizes;
+    for (std::size_t n = 1; n <= 300; ++n) {
+        sizes.push_back(n);
+    }
+    sizes.insert(sizes.end(), {1000, 1023, 4096, 4097, 50257, 200003});
+    for (const std::size_t n : sizes) {
+        for (const double temperature : {1.0, 0.7, 3.0}) {
+            const int scale = static_cast<int>(n % 7);
+            std::vector<Real> row(n);
+            for (Real& x : row) {
+                x = next(scale);
+            }
+            const auto found = compute(row, temperature, 0);
+            expect(found.loss == found.mean_loss, "the loss without and with its gradient", n);
+            for (const std::size_t offset : {std::size_t{1}, n % (64 / sizeof(Real))}) {
+                expect(compute(row, temperature, offset) == found, "a misaligned row", n);
+            }
+            if (n <= 5000) {
+                expect_same_in_a_batch(row, found, temperature);
+            }
+            all.add(std::span<const Real>(found.probabilities));
+            all.add(std::span<const Real>(found.log_probabilities));
+            all.add(std::span<const Real>(found.gradient));
+            all.add(found.logsumexp);
+            all.add(found.loss);
+        }
+    }
+    return all.value();
+}
+
+template <class Real>
+void check(const char* type, const char* instruction_set, bool fused, std::uint64_t golden) {
+    const std::uint64_t found = hash_of_all<Real>();
+    std::printf("%-6s %-8s %016llx%s\n", type, instruction_set, static_cast<unsigned long long>(found),
+                fused ? "" : "  (no fused multiply-add: its own bits)");
+    if (fused && found != golden) {
+        std::printf("FAILED: expected %016llx\n", static_cast<unsigned long long>(golden));
+        ++failures;
+    }
+}
+
+} // namespace
+
+int main() {
+    namespace detail = smx::detail;
+    using set = detail::instruction_set;
+    constexpr std::uint64_t golden_float = 0x9e7f4806087fe7de;
+    constexpr std::uint64_t golden_double = 0xebc0fdd862b30265;
+    constexpr struct {
+        set which;
+        const char* name;
+    } sets[] = {{set::avx512, "AVX-512"}, {set::avx2, "AVX2"}, {set::baseline, "baseline"}};
+    for (const auto& [which, name] : sets) {
+        if (detail::use_instruction_set(which) != which) {
+            std::printf("%s: not on this machine\n", name);
+            continue;
+        }
+        const bool fused = which != set::baseline || detail::is_fused<detail::pack<float, 4>>;
+        check<float>("float", name, fused, golden_float);
+        check<double>("double", name, fused, golden_double);
+    }
+    std::printf("%d failed\n", failures);
+    return failures == 0 ? 0 : 1;
+}
