@@ -59,6 +59,11 @@
 // Where several rows of the table apply: a temperature that is an error comes first, then NaN, then +inf, then all -inf,
 // then the rules for T.
 //
+// BITS
+//
+// Contiguous rows of float and double have the same bits on every machine with fused multiply-add, with every compiler,
+// optimization level and alignment, alone and in any batch. The instruction set is chosen on first use, at run time.
+//
 // SWITCHES, defined before the include
 //
 //   SMX_VIOLATION_HANDLER   without exceptions: the full name, as ::name, of a function void(const char* message), declared

@@ -8,7 +8,8 @@
 //   in place       the output may be the input; any other overlap is outside the contract
 //   errors         std::invalid_argument for a size that does not fit and for T < 0 or NaN, before anything is written;
 //                  without exceptions SMX_VIOLATION_HANDLER(message), then std::abort
-//   does not       allocate (but where a std::vector is returned), print, or keep state: any thread may call anything
+//   does not       allocate (but where a std::vector is returned; batches with inner > 1 take 64 KiB of stack), print, or
+//                  keep state: any thread may call anything
 #ifndef SMX_FORWARD_HPP
 #define SMX_FORWARD_HPP
 
@@ -271,6 +272,11 @@ constexpr void logsumexp(In&& logits, Out&& results, shape batch, T&& temperatur
     detail::require_size("logsumexp", "results", detail::size_of(out), "the batch of rows",
                          detail::row_count("logsumexp", batch));
     detail::require_temperatures<work>("logsumexp", temperature, batch, detail::temperature_rule::positive);
+    if constexpr (detail::number<std::remove_cvref_t<T>>) {
+        if (detail::reduce_batch(in.first, out.first, batch, static_cast<work>(temperature))) {
+            return;
+        }
+    }
     auto result = out.first;
     detail::for_each_row_at<work>(batch, temperature, [&](auto elements, const work& row_temperature) {
         const auto row = elements.of(in.first);

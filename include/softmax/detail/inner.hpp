@@ -86,19 +86,12 @@ inline bool for_each_tile(const Real* x, std::size_t outer, std::size_t n, std::
     return true;
 }
 
-template <class Real>
-inline bool softmax_inner(const Real* x, Real* y, std::size_t outer, std::size_t n, std::size_t inner,
-                          const base2_scale<Real>& c) noexcept {
+// run(x, y, rows) on tiles of contiguous rows, in place.
+template <class Real, class Run>
+inline bool map_inner(const Real* x, Real* y, std::size_t outer, std::size_t n, std::size_t inner,
+                      Run run) noexcept {
     return for_each_tile(x, outer, n, inner, [&](Real* tile, std::size_t at, std::size_t, std::size_t rows) {
-        softmax_rows(tile, tile, rows, n, c);
-        scatter_tile(tile, n, inner, rows, y + at);
-    });
-}
-template <class Real>
-inline bool log_softmax_inner(const Real* x, Real* y, std::size_t outer, std::size_t n, std::size_t inner,
-                              const base2_scale<Real>& c) noexcept {
-    return for_each_tile(x, outer, n, inner, [&](Real* tile, std::size_t at, std::size_t, std::size_t rows) {
-        log_softmax_rows(tile, tile, rows, n, c);
+        run(tile, tile, rows);
         scatter_tile(tile, n, inner, rows, y + at);
     });
 }

@@ -81,10 +81,6 @@ struct softmax_route {
                     const base2_scale<Real>& scale) {
         softmax_rows(x, y, rows, classes, scale);
     }
-    template <class Real>
-    static bool run_inner(const Real* x, Real* y, const shape& batch, const base2_scale<Real>& scale) {
-        return softmax_inner(x, y, batch.outer, batch.classes, batch.inner, scale);
-    }
     template <class Value, class Work, class I, class S, class O>
     static constexpr O run_generic(I first, S last, O out, const Work& temperature) {
         return softmax_row<Value>(first, last, out, temperature);
@@ -99,10 +95,6 @@ struct log_softmax_route {
     static void run(const Real* x, Real* y, std::size_t rows, std::size_t classes,
                     const base2_scale<Real>& scale) {
         log_softmax_rows(x, y, rows, classes, scale);
-    }
-    template <class Real>
-    static bool run_inner(const Real* x, Real* y, const shape& batch, const base2_scale<Real>& scale) {
-        return log_softmax_inner(x, y, batch.outer, batch.classes, batch.inner, scale);
     }
     template <class Value, class Work, class I, class S, class O>
     static constexpr O run_generic(I first, S last, O out, const Work& temperature) {
@@ -135,12 +127,16 @@ template <class Route, class I, class O, class Work>
 constexpr bool map_batch(I in, O out, const shape& batch, const Work& temperature) {
     if constexpr (kernel_rows<I, O>) {
         if (!std::is_constant_evaluated() && is_divisor(temperature)) {
-            const auto scale = base2_scale_of<typename pointee<O>::type>(temperature);
-            if (batch.inner == 1) {
-                Route::run(in, out, batch.outer, batch.classes, scale);
-                return true;
+            using real = typename pointee<O>::type;
+            const auto scale = base2_scale_of<real>(temperature);
+            const auto run = [&](const real* x, real* y, std::size_t rows) {
+                Route::run(x, y, rows, batch.classes, scale);
+            };
+            if (batch.inner != 1) {
+                return map_inner(in, out, batch.outer, batch.classes, batch.inner, run);
             }
-            return Route::run_inner(in, out, batch, scale);
+            run(in, out, batch.outer);
+            return true;
         }
     }
     return false;
@@ -165,6 +161,22 @@ constexpr Work reduce_row(I first, S last, const Work& temperature) {
         }
     }
     return logsumexp_row(first, last, temperature);
+}
+
+// The same for logsumexp.
+template <class I, class O, class Work>
+constexpr bool reduce_batch(I in, O results, const shape& batch, const Work& temperature) {
+    if constexpr (kernel_rows<I, O>) {
+        if (!std::is_constant_evaluated() && is_divisor(temperature) && batch.classes != 0) {
+            const auto scale = base2_scale_of<typename pointee<O>::type>(temperature);
+            if (batch.inner != 1) {
+                return logsumexp_inner(in, results, batch.outer, batch.classes, batch.inner, scale);
+            }
+            logsumexp_rows(in, results, batch.outer, batch.classes, scale);
+            return true;
+        }
+    }
+    return false;
 }
 
 } // namespace smx::inline SMX_ABI::detail
