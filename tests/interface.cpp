@@ -748,3 +748,23 @@ TEST_CASE("softmax and its relatives can be called under using namespace smx") {
 }
 
 } // namespace as_a_user_writes_it
+
+TEMPLATE_TEST_CASE("cross_entropy has the same loss under every kind of gradient", "", float, double) {
+    std::vector<TestType> scores(77);
+    for (std::size_t i = 0; i != scores.size(); ++i) {
+        scores[i] = static_cast<TestType>((i * 29) % 77) / 8;
+    }
+    std::vector<TestType> gradient(77);
+    std::list<TestType> scattered(77);
+    std::vector<long double> wide(77);
+    const smx::cross_entropy_options<TestType> options{.temperature = 0.7};
+    const TestType loss = smx::cross_entropy(scores, 5, options);
+    CHECK(smx::cross_entropy(scores, 5, gradient, options) == loss);
+    CHECK(smx::cross_entropy(scores, 5, scattered, options) == loss);
+    CHECK(smx::cross_entropy(scores, 5, wide, options) == loss);
+    CHECK(smx::cross_entropy(scores.begin(), scores.end(), 5, std::back_inserter(gradient), options) == loss);
+    CHECK(gradient.size() == 154);
+    CHECK(*scattered.begin() > 0);
+    CHECK(*std::next(scattered.begin(), 5) < 0);
+    CHECK(std::abs(wide[5] - static_cast<long double>(gradient[5])) < 1e-6L);
+}

@@ -213,19 +213,29 @@ bool kernel_loss_of_row(const row<I, S>& logits, std::size_t target, const loss_
     }
 }
 
-// The same for one class index.
+// The same for one class index. A gradient that no kernel writes (a list, another type) does not change the loss.
 template <class Work, class Real, class I, class S>
 constexpr Work loss_of_row_with_index(const row<I, S>& logits, std::size_t target,
                                       const loss_terms<Work, Real>& terms, const auto& gradient,
                                       const Work& divisor) {
-    if constexpr (kernel_rows<I> && std::remove_cvref_t<decltype(gradient)>::template takes_kernel<I>) {
+    const auto generic = [&] {
+        return loss_of_row(logits, weights_of_index(terms, target), terms, gradient, divisor);
+    };
+    if constexpr (kernel_rows<I>) {
         Work loss{};
-        if (!std::is_constant_evaluated() &&
-            kernel_loss_of_row(logits, target, terms, gradient, divisor, loss)) {
+        if (std::is_constant_evaluated()) {
+            return generic();
+        }
+        if constexpr (std::remove_cvref_t<decltype(gradient)>::template takes_kernel<I>) {
+            if (kernel_loss_of_row(logits, target, terms, gradient, divisor, loss)) {
+                return loss;
+            }
+        } else if (kernel_loss_of_row(logits, target, terms, no_gradient{}, divisor, loss)) {
+            generic();
             return loss;
         }
     }
-    return loss_of_row(logits, weights_of_index(terms, target), terms, gradient, divisor);
+    return generic();
 }
 
 template <class Real>
