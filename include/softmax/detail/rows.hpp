@@ -199,6 +199,16 @@ SMX_INLINE typename M::vector add_step_with_care(const typename M::real* x, type
     return (v[0] + v[1]) + (v[2] + v[3]);
 }
 
+// y + by; where nothing is stored y may be null, to which nothing may be added.
+template <bool Store, class Real>
+SMX_INLINE Real* advanced(Real* y, std::size_t by) {
+    if constexpr (Store) {
+        return y + by;
+    } else {
+        return y;
+    }
+}
+
 // The terms of x[0, n), n >= lanes, to y (which may be x); the sum without the maxima in the block at
 // `place`.
 template <class M, bool Store, class Real = typename M::real>
@@ -223,15 +233,15 @@ SMX_INLINE double_word<double> sum_of_terms(const Real* x, Real* y, std::size_t 
             std::size_t j = i;
             if (!top) {
                 for (; j < whole; j += M::step) {
-                    s = s + add_step<M, Store, false>(x + j + o, y + j + o, pass);
+                    s = s + add_step<M, Store, false>(x + j + o, advanced<Store>(y, j + o), pass);
                 }
             } else if (!with_care) {
                 for (; j < whole; j += M::step) {
-                    s = s + add_step<M, Store, true>(x + j + o, y + j + o, pass);
+                    s = s + add_step<M, Store, true>(x + j + o, advanced<Store>(y, j + o), pass);
                 }
             }
             for (; j < end; j += M::step) {
-                s = s + add_step_with_care<M, Store>(x + o, y + o, n, j, last + o, o, pass);
+                s = s + add_step_with_care<M, Store>(x + o, advanced<Store>(y, o), n, j, last + o, o, pass);
             }
             sums.add(s, h);
         }
