@@ -104,7 +104,7 @@ void run_all(std::span<const Real> x, std::span<Real> y) {
     }
     static_cast<void>(smx::cross_entropy(x, n / 2));
     static_cast<void>(smx::cross_entropy(x, n / 2, y));
-    for (const std::size_t rows : {2, 3, 5}) {
+    for (const std::size_t rows : {2U, 3U, 5U}) {
         if (n % rows == 0) {
             smx::softmax(x, y, smx::shape{rows, n / rows}, 0.7);
             smx::log_softmax(x, y, smx::shape{1, n / rows, rows}, 0.7);
@@ -160,7 +160,7 @@ TEMPLATE_TEST_CASE("all functions write only their rows under every alignment", 
 }
 
 TEMPLATE_TEST_CASE("nothing is allocated under any route", "", float, double) {
-    for (const std::size_t n : {1, 10, 64, 300, 5000, 300000}) {
+    for (const std::size_t n : {1U, 10U, 64U, 300U, 5000U, 300000U}) {
         std::vector<TestType> x(n);
         std::vector<TestType> y(n);
         fill(std::span(x));
