@@ -27,11 +27,13 @@
 //   Real cross_entropy(I first, S last, integral target,    [O gradient,]     cross_entropy_options<Real> = {});
 //   Real cross_entropy(In&& logits, Target&& probabilities, [Out&& gradient,] cross_entropy_options<Real> = {});
 //   Real cross_entropy(In&& logits, Targets&& targets, [Out&& gradient,] shape, cross_entropy_options<Real> = {});
+//   void cross_entropy_per_row(In&& logits, Targets&& targets, Losses&&, [Out&& gradient,] shape, cross_entropy_options<Real> = {});
 //
 //   // softmax/options.hpp
 //   template <class Real> struct cross_entropy_options {
 //       double temperature = 1; double label_smoothing = 0; std::span<const Real> class_weights = {};
-//       std::int64_t ignore_index = none; double z_loss = 0; reduction reduce = reduction::mean; };
+//       std::int64_t ignore_index = none; double z_loss = 0; double softcap = 0; reduction reduce = reduction::mean;
+//       std::span<Real> logsumexps = {}; };
 //   enum class reduction { mean, sum };
 //
 //   }

@@ -156,9 +156,12 @@ std::uint64_t hash_of_all() {
     for (std::size_t n = 1; n <= 300; ++n) {
         sizes.push_back(n);
     }
-    sizes.insert(sizes.end(), {1000, 1023, 4096, 4097, 50257, 200003});
+    sizes.insert(sizes.end(), {1000, 1023, 4096, 4097, 50257, 200003, 2097155});
     for (const std::size_t n : sizes) {
         for (const double temperature : {1.0, 0.7, 3.0}) {
+            if (n > 1000000 && temperature != 0.7) { // long rows are long at any temperature
+                continue;
+            }
             const int scale = static_cast<int>(n % 7);
             std::vector<Real> row(n);
             for (Real& x : row) {
@@ -198,8 +201,8 @@ void check(const char* type, const char* instruction_set, bool fused, std::uint6
 int main() {
     namespace detail = smx::detail;
     using set = detail::instruction_set;
-    constexpr std::uint64_t golden_float = 0x9e7f4806087fe7de;
-    constexpr std::uint64_t golden_double = 0xebc0fdd862b30265;
+    constexpr std::uint64_t golden_float = 0x85e548fc21bf9026;
+    constexpr std::uint64_t golden_double = 0x28640b0885858657;
     constexpr struct {
         set which;
         const char* name;

@@ -41,7 +41,7 @@ concept probabilities_for = number_row<In> && real_row<Target>;
 
 template <class In, class Targets>
 concept batch_targets_for = number_row<In> && contiguous_row<In> &&
-                            (index_row<Targets> || (real_row<Targets> && contiguous_row<Targets>));
+                            (class_index_row<Targets> || (real_row<Targets> && contiguous_row<Targets>));
 
 template <class N>
 constexpr void refuse_bare_braces() {
@@ -64,7 +64,7 @@ using loss_real_of = typename loss_real<In, Targets>::type;
 } // namespace detail
 
 // The loss of one row whose class is `target`.
-template <class In, std::integral Target>
+template <class In, detail::class_index Target>
     requires detail::number_row<In> && (!std::is_array_v<std::remove_reference_t<In>>)
 constexpr detail::real_of<In> cross_entropy(In&& logits, Target target,
                                             cross_entropy_options<detail::real_of<In>> options = {}) {
@@ -72,14 +72,14 @@ constexpr detail::real_of<In> cross_entropy(In&& logits, Target target,
 }
 
 // The same for arrays and braces, also in constant expressions.
-template <detail::number E, std::size_t N, std::integral Target>
+template <detail::number E, std::size_t N, detail::class_index Target>
 constexpr detail::real_t<E> cross_entropy(const E (&logits)[N], Target target,
                                           cross_entropy_options<detail::real_t<E>> options = {}) {
     return detail::loss_of_index(detail::row_of(logits), target, detail::no_gradient{}, options);
 }
 
 // The same with its gradient, bit for bit the same loss.
-template <class In, std::integral Target, class Out>
+template <class In, detail::class_index Target, class Out>
     requires detail::number_row<In> && detail::writable_row<Out>
 constexpr detail::real_of<In> cross_entropy(In&& logits, Target target, Out&& gradient,
                                             cross_entropy_options<detail::real_of<In>> options = {}) {
@@ -91,7 +91,7 @@ constexpr detail::real_of<In> cross_entropy(In&& logits, Target target, Out&& gr
 
 // The same for iterators, without and with the gradient. (Target probabilities are taken as ranges only: three pointers
 // would fit logits, target, gradient as arrays and first, last, target alike.)
-template <std::forward_iterator I, std::sentinel_for<I> S, std::integral Target>
+template <std::forward_iterator I, std::sentinel_for<I> S, detail::class_index Target>
     requires detail::number<std::iter_value_t<I>>
 constexpr detail::real_t<std::iter_value_t<I>>
 cross_entropy(I first, S last, Target target,
@@ -99,7 +99,7 @@ cross_entropy(I first, S last, Target target,
     return detail::loss_of_index(detail::row_between(first, last), target, detail::no_gradient{}, options);
 }
 
-template <std::forward_iterator I, std::sentinel_for<I> S, std::integral Target, class O>
+template <std::forward_iterator I, std::sentinel_for<I> S, detail::class_index Target, class O>
     requires detail::number<std::iter_value_t<I>> &&
              detail::output_for<O, detail::real_t<std::iter_value_t<I>>>
 constexpr detail::real_t<std::iter_value_t<I>>
@@ -111,7 +111,7 @@ cross_entropy(I first, S last, Target target, O gradient,
 }
 
 // Arrays are rows, not iterators.
-template <class E, std::size_t N, class F, std::size_t M, std::integral Target, class... Rest>
+template <class E, std::size_t N, class F, std::size_t M, detail::class_index Target, class... Rest>
 void cross_entropy(E (&)[N], F (&)[M], Target, Rest&&...) = delete;
 
 // The loss of one row whose target is a distribution: one probability per class. They are used as given; a sum other
@@ -173,6 +173,29 @@ cross_entropy(In&& logits, Targets&& targets, Out&& gradient, shape batch,
                          detail::element_count("cross_entropy", batch));
     return detail::loss_of_batch(detail::row_of(logits), targets, detail::gradient_of(gradient), batch,
                                  options);
+}
+
+// One loss per row: losses[o * inner + i] is that of row (o, i), class weights included, 0 for an ignored row; any range of
+// a real type. options.reduce has no say.
+template <class In, class Targets, class Losses>
+    requires detail::batch_targets_for<In, Targets> && detail::writable_row<Losses>
+constexpr void cross_entropy_per_row(In&& logits, Targets&& targets, Losses&& losses, shape batch,
+                                     cross_entropy_options<detail::loss_real_of<In, Targets>> options = {}) {
+    detail::losses_per_row(detail::row_of(logits), targets, detail::row_of(losses), detail::no_gradient{},
+                           batch, options);
+}
+
+// The same with the gradient of the sum of the losses, laid out like the logits: each row's is that of its own loss.
+template <class In, class Targets, class Losses, class Out>
+    requires detail::batch_targets_for<In, Targets> && detail::writable_row<Losses> &&
+             detail::writable_row<Out> && detail::contiguous_row<Out>
+constexpr void cross_entropy_per_row(In&& logits, Targets&& targets, Losses&& losses, Out&& gradient,
+                                     shape batch,
+                                     cross_entropy_options<detail::loss_real_of<In, Targets>> options = {}) {
+    detail::require_size("cross_entropy_per_row", "gradient", detail::size_of(detail::row_of(gradient)),
+                         "the shape", detail::element_count("cross_entropy_per_row", batch));
+    detail::losses_per_row(detail::row_of(logits), targets, detail::row_of(losses),
+                           detail::gradient_of(gradient), batch, options);
 }
 
 } // namespace smx::inline SMX_ABI

@@ -57,8 +57,17 @@ struct cross_entropy_options {
     // (Chowdhery et al., "PaLM", 2022, section 5).
     parameter z_loss{0.0};
 
+    // At least 0: the logits are first replaced by softcap * tanh(logit / softcap), which keeps them in (-softcap, softcap)
+    // (Gemma Team, "Gemma 2", 2024, section 2). 0, or infinity, leaves them as they are.
+    parameter softcap{0.0};
+
     // Of the batch forms; a single row is never divided.
     reduction reduce = reduction::mean;
+
+    // Where the logsumexp of each row, of the capped logits over T, is left for reuse: one element per row, or empty: not
+    // wanted. An option and not an argument: every form of the call has it, and none gets more overloads. A row that is
+    // ignored leaves 0, a row whose loss is NaN by its logits NaN. Must not overlap the logits, the targets or the gradient.
+    std::span<Real> logsumexps = {};
 };
 
 namespace detail {

@@ -1,5 +1,6 @@
-// exp, log and log1p for every element type: those of the standard library at run time, twins for constant expressions,
-// ADL for user types. The engine calls them by one name each: exponential, logarithm, logarithm_of_one_plus.
+// exp, log, log1p and tanh for every element type: those of the standard library at run time, twins for constant expressions,
+// ADL for user types. The engine calls them by one name each: exponential, logarithm, logarithm_of_one_plus,
+// hyperbolic_tangent.
 #ifndef SMX_DETAIL_ELEMENTARY_HPP
 #define SMX_DETAIL_ELEMENTARY_HPP
 
@@ -128,6 +129,29 @@ constexpr Real log1p(Real x) {
                  : log(two_sum(x, Real(1))).hi;
 }
 
+// Within 2 ulp.
+template <std::floating_point Real>
+constexpr Real tanh(Real x) {
+    if (x != x || x == 0) {
+        return x;
+    }
+    const Real size = absolute(x);
+    if (size > Real(0.5)) {
+        const Real e = exp(-2 * size);
+        const Real result = (two_sum(Real(1), -e) / two_sum(Real(1), e)).hi;
+        return x < 0 ? -result : result;
+    }
+    // sinh / cosh by their series
+    const auto square = two_product(x, x);
+    double_word<Real> term{1, 0}, odd{1, 0}, even{1, 0};
+    for (int k = 1; term.hi > std::numeric_limits<Real>::epsilon() / 1024; k += 2) {
+        term = term * square / double_word<Real>{static_cast<Real>(k * (k + 1)), 0};
+        even = even + term;
+        odd = odd + term / double_word<Real>{static_cast<Real>(k + 2), 0};
+    }
+    return x * (odd / even).hi;
+}
+
 } // namespace constant
 
 template <class Real>
@@ -183,6 +207,30 @@ constexpr Real logarithm_of_one_plus(const Real& x) {
         return constant::log1p(x);
     } else {
         return std::log1p(x);
+    }
+}
+
+template <class Real>
+concept has_tanh = requires(const Real& x) {
+    { tanh(x) } -> std::convertible_to<Real>;
+};
+
+// A user type without tanh gets it from exp, with an error of a few epsilon rather than ulp.
+template <class Real>
+constexpr Real hyperbolic_tangent(const Real& x) {
+    if constexpr (has_tanh<Real> && !std::floating_point<Real>) {
+        return tanh(x);
+    } else if constexpr (!std::floating_point<Real>) {
+        const Real zero(0.0), one(1.0);
+        const bool negative = x < zero;
+        const Real size = negative ? Real(zero - x) : x;
+        const Real e = exp(Real(zero - (size + size)));
+        const Real result = (one - e) / (one + e);
+        return negative ? Real(zero - result) : result;
+    } else if (std::is_constant_evaluated()) {
+        return constant::tanh(x);
+    } else {
+        return std::tanh(x);
     }
 }
 

@@ -7,7 +7,7 @@
 
 namespace smx::inline SMX_ABI::detail {
 
-// Terms are biased: the largest of a row becomes 2^lift times a number in [0.7, 1.42]. So no term whose
+// Terms are biased: the largest of a row becomes 2^lift times a number in [0.49, 2.1]. So no term whose
 // quotient is a normal number is flushed on the way. Logits whose term would be below 2^(1 - bias) are raised
 // to one of 0.
 template <class Real>
@@ -47,30 +47,31 @@ struct base2_scale {
     }
 };
 
-// What one row adds: the reference N within magic, and the lowest logit whose term is above 0.
+// What one row adds: the reference N within magic, and the lowest logit whose term is above 0. N is even: where
+// x c lies halfway between two integers it then goes to the same one whatever the reference.
 template <class P>
 struct row_reference {
     P hi, lo, upper, lower, magic, lowest;
 };
+// (Written in place: GCC 12 copies a struct's vectors in two halves, and the load that follows waits for both.)
 template <class P>
-SMX_INLINE row_reference<P> refer(const base2_scale<typename P::real>& c, const P& maximum) {
+SMX_INLINE void refer(const base2_scale<typename P::real>& c, const P& maximum, row_reference<P>& q) {
     using R = term_range<typename P::real>;
-    const P magic = splat<P>(R::magic), hi = splat<P>(c.hi);
+    const P magic = splat<P>(R::magic), hi = splat<P>(c.hi * typename P::real(0.5));
     P z;
     if constexpr (is_fused<P>) {
         z = fma(maximum, hi, magic);
     } else {
         z = opaque(maximum * hi + magic);
     }
-    const P n = opaque(z - magic);
+    const P half = opaque(z - magic), n = half + half;
     constexpr typename P::real bias = format<typename P::real>::bias + R::lift;
-    // hi once more: GCC 12 copies a struct's vector in two halves, and the load that follows waits for both
-    return {splat<P>(c.hi),
-            splat<P>(c.lo),
-            splat<P>(c.upper),
-            splat<P>(c.lower),
-            opaque(splat<P>(R::magic + bias) - n),
-            (n - splat<P>(bias)) * splat<P>(c.inverse_hi)};
+    q.hi = splat<P>(c.hi);
+    q.lo = splat<P>(c.lo);
+    q.upper = splat<P>(c.upper);
+    q.lower = splat<P>(c.lower);
+    q.magic = opaque(splat<P>(R::magic + bias) - n);
+    q.lowest = (n - splat<P>(bias)) * splat<P>(c.inverse_hi);
 }
 
 // a b - p, exactly, for p the rounded product.

@@ -23,7 +23,6 @@ template <class Work>
 struct maximum {
     Work value = negative_infinity<Work>();
     std::size_t position = 0;
-    std::size_t size = 0;
 
     // Otherwise there is no distribution: every result follows from value alone.
     constexpr bool is_finite() const { return value > negative_infinity<Work>() && value < infinity<Work>(); }
@@ -33,12 +32,12 @@ template <class Work, class I, class S>
 constexpr maximum<Work> find_maximum(I first, S last) {
     maximum<Work> top;
     bool undefined = false;
-    for (; first != last; ++first, static_cast<void>(++top.size)) {
+    for (std::size_t position = 0; first != last; ++first, static_cast<void>(++position)) {
         const Work x = static_cast<Work>(*first);
         undefined = undefined || x != x;
         if (top.value < x) {
             top.value = x;
-            top.position = top.size;
+            top.position = position;
         }
     }
     if (undefined) {
@@ -60,8 +59,8 @@ public:
                 scale_ = Work(0.5);
                 max_ = max * scale_;
                 temperature_ = temperature * scale_;
-                if (temperature_ ==
-                    0) { // the smallest of all: half of it is none, twice it divides to -infinity too
+                // Half of the smallest number is none; all of it divides to -infinity too.
+                if (temperature_ == 0) {
                     temperature_ = temperature;
                 }
             }
@@ -225,6 +224,44 @@ constexpr Work logsumexp_row(I first, S last, const Work& temperature) {
     return top.value / temperature + sum_terms(first, last, top, factor).log_total;
 }
 
+// cap tanh(x / cap), and its derivative. A cap of 0 or infinity is none.
+template <class Work>
+class soft_cap {
+public:
+    constexpr explicit soft_cap(const Work& cap)
+        : cap_(cap),
+          is_on_(Work(0.0) < cap && cap < infinity<Work>()) {}
+
+    constexpr bool is_on() const { return is_on_; }
+
+    constexpr Work operator()(const Work& x) const {
+        return is_on_ ? Work(cap_ * hyperbolic_tangent(Work(x / cap_))) : x;
+    }
+
+    // 1 - tanh^2 as 4 e / (1 + e)^2, e = exp(-2 |x / cap|): where tanh rounds to 1 it still has all its digits.
+    constexpr Work slope(const Work& x) const {
+        if (!is_on_) {
+            return Work(1.0);
+        }
+        const Work u = x / cap_;
+        const Work twice = u < Work(0.0) ? Work(u + u) : Work(Work(0.0) - (u + u));
+        const Work e = exponential(twice);
+        return Work(4.0) * e / ((Work(1.0) + e) * (Work(1.0) + e));
+    }
+
+private:
+    Work cap_;
+    bool is_on_;
+};
+
+// What the losses of all rows of a call have in common.
+template <class Work>
+struct loss_formula {
+    Work temperature;
+    Work z_loss;
+    soft_cap<Work> cap;
+};
+
 // What the loss of a row leaves for its gradient.
 template <class Work>
 struct row_loss {
@@ -236,13 +273,14 @@ struct row_loss {
     double_word<Work> weight; // the sum of the weights of all classes
 };
 
-// sum_c v_c (logsumexp - x_c / T) + z logsumexp^2; next_weight() returns v_0, v_1, ... in turn. A class of weight 0 adds 0
-// whatever its logit. The row is not empty.
+// sum_c v_c (logsumexp - x_c / T) + z logsumexp^2 of the capped logits; next_weight() returns v_0, v_1, ... in turn. A
+// class of weight 0 adds 0 whatever its logit. The row is not empty.
 template <class Work, class I, class S, class Weights>
-constexpr row_loss<Work> cross_entropy_row(I first, S last, Weights next_weight, const Work& temperature,
-                                           const Work& z_loss) {
-    const auto top = find_maximum<Work>(first, last);
-    const boltzmann_factor<Work> factor(top.value, temperature);
+constexpr row_loss<Work> cross_entropy_row(I first, S last, Weights next_weight,
+                                           const loss_formula<Work>& formula) {
+    auto top = find_maximum<Work>(first, last);
+    top.value = formula.cap(top.value);
+    const boltzmann_factor<Work> factor(top.value, formula.temperature);
     if (!top.is_finite()) {
         const double_word<Work> none{Work(0.0), Work(0.0)};
         return {not_a_number<Work>(), not_a_number<Work>(), top, factor, partition<Work>(none), none};
@@ -251,7 +289,7 @@ constexpr row_loss<Work> cross_entropy_row(I first, S last, Weights next_weight,
     compensated_sum<Work> distance;
     compensated_sum<Work> weight;
     for (std::size_t position = 0; first != last; ++first, static_cast<void>(++position)) {
-        const Work x = static_cast<Work>(*first);
+        const Work x = formula.cap(static_cast<Work>(*first));
         const Work v = next_weight();
         const bool excluded = x == negative_infinity<Work>();
         const auto exponent = excluded ? double_word<Work>{x, Work(0.0)} : factor.exponent(x);
@@ -264,35 +302,38 @@ constexpr row_loss<Work> cross_entropy_row(I first, S last, Weights next_weight,
         }
     }
     const partition<Work> terms(others.value());
-    const Work logsumexp = top.value / temperature + terms.log_total;
+    const Work logsumexp = top.value / formula.temperature + terms.log_total;
     Work loss = distance.value().hi + weight.value().hi * terms.log_total;
-    if (z_loss != Work(0.0)) {
-        loss = loss + z_loss * logsumexp * logsumexp;
+    if (formula.z_loss != Work(0.0)) {
+        loss = loss + formula.z_loss * logsumexp * logsumexp;
     }
     return {loss, logsumexp, top, factor, terms, weight.value()};
 }
 
-// The derivative of row.loss / divisor by each logit: ((V + 2 z logsumexp) p_j - v_j) / (T divisor), V = sum of v. Written as
-// (V - v_j) e_j - v_j (sum of the other terms): at a target that dominates both are small, while p_j - 1 would be 0.
+// The derivative of row.loss / divisor by each logit: ((V + 2 z logsumexp) p_j - v_j) / (T divisor), V = sum of v, times that
+// of the cap. Written as (V - v_j) e_j - v_j (sum of the other terms): at a target that dominates both are small, while
+// p_j - 1 would be 0.
 template <class Value, class Work, class I, class S, class O, class Weights>
 constexpr O cross_entropy_gradient_row(I first, S last, O out, Weights next_weight, const row_loss<Work>& row,
-                                       const Work& temperature, const Work& z_loss, const Work& divisor) {
-    const Work drift = z_loss != Work(0.0) ? Work(z_loss * row.logsumexp * Work(2.0)) : Work(0.0);
+                                       const loss_formula<Work>& formula, const Work& divisor) {
+    const Work drift =
+        formula.z_loss != Work(0.0) ? Work(formula.z_loss * row.logsumexp * Work(2.0)) : Work(0.0);
     std::size_t position = 0;
     return write_row<Value, Work>(first, last, out, [&](const Work& x) {
         const Work v = next_weight();
         if (!row.top.is_finite()) {
             return not_a_number<Work>();
         }
-        const Work term = row.factor(x);
+        const Work term = row.factor(formula.cap(x));
         const Work others = position == row.top.position
                                 ? row.terms.others.hi
                                 : Work((row.terms.total.hi - term) + row.terms.total.lo);
         const Work other_weight = (row.weight.hi - v) + row.weight.lo;
         ++position;
         // One by one: a product of the three could leave the range.
-        return Work(((other_weight + drift) * term - v * others) / row.terms.total.hi / temperature /
-                    divisor);
+        const Work slope =
+            ((other_weight + drift) * term - v * others) / row.terms.total.hi / formula.temperature / divisor;
+        return formula.cap.is_on() ? Work(slope * formula.cap.slope(x)) : slope;
     });
 }
 

@@ -75,8 +75,9 @@ struct pack {
     SMX_INLINE friend pack operator-(const pack& a, const pack& b) { return {a.v - b.v}; }
     SMX_INLINE friend pack operator*(const pack& a, const pack& b) { return {a.v * b.v}; }
     SMX_INLINE friend pack operator/(const pack& a, const pack& b) { return {a.v / b.v}; }
-    // a > b ? a : b: b where a is NaN
+    // a > b ? a : b, and a < b ? a : b: b where one is NaN
     SMX_INLINE friend pack larger(const pack& a, const pack& b) { return {a.v > b.v ? a.v : b.v}; }
+    SMX_INLINE friend pack smaller(const pack& a, const pack& b) { return {a.v < b.v ? a.v : b.v}; }
     SMX_INLINE friend pack where_equal(const pack& a, const pack& b, const pack& yes, const pack& no) {
         return {a.v == b.v ? yes.v : no.v};
     }
@@ -98,6 +99,9 @@ struct pack {
     }
     SMX_INLINE friend pack larger(const pack& a, const pack& b) {
         return each([](Real s, Real t) { return s > t ? s : t; }, a, b);
+    }
+    SMX_INLINE friend pack smaller(const pack& a, const pack& b) {
+        return each([](Real s, Real t) { return s < t ? s : t; }, a, b);
     }
     SMX_INLINE friend pack where_equal(const pack& a, const pack& b, const pack& yes, const pack& no) {
         return each([](Real s, Real t, Real y, Real n) { return s == t ? y : n; }, a, b, yes, no);

@@ -1,5 +1,5 @@
 // Cross-entropy between its checks and its arithmetic: what the options make of a target, where the gradient goes, and
-// how the losses of rows become that of a batch. Leans on generic_rows.hpp for the rows.
+// how the losses of rows become that of a batch. Rows go to loss_rows.hpp where they can, else to generic_rows.hpp.
 #ifndef SMX_DETAIL_LOSSES_HPP
 #define SMX_DETAIL_LOSSES_HPP
 
@@ -8,6 +8,7 @@
 #include "contract.hpp"
 #include "elements.hpp"
 #include "generic_rows.hpp"
+#include "loss_rows.hpp"
 #include "routes.hpp"
 
 #include <concepts>
@@ -23,24 +24,31 @@ constexpr Work from_size(std::size_t size) {
     return static_cast<Work>(static_cast<double>(size));
 }
 
+// A class index: any integer whose values std::intmax_t or std::uintmax_t holds (of __int128, not all).
+template <class T>
+concept class_index = std::integral<T> && sizeof(T) <= sizeof(std::uintmax_t);
+
+template <class R>
+concept class_index_row = index_row<R> && class_index<element_of<R>>;
+
 // The options of a call after their checks, in the type of the arithmetic.
 template <class Work, class Real>
 class loss_terms {
 public:
-    Work temperature;
-    Work z_loss;
+    loss_formula<Work> formula;
     std::size_t classes;
     std::int64_t ignore_index;
 
-    constexpr loss_terms(const cross_entropy_options<Real>& options, std::size_t class_count)
-        : temperature(
-              checked_temperature<Work>("cross_entropy", options.temperature, temperature_rule::positive)),
-          z_loss(options.z_loss),
+    constexpr loss_terms(const cross_entropy_options<Real>& options, std::size_t class_count,
+                         std::size_t rows)
+        : formula{checked_temperature<Work>("cross_entropy", options.temperature, temperature_rule::positive),
+                  Work(options.z_loss), soft_cap<Work>(Work(options.softcap))},
           classes(class_count),
           ignore_index(options.ignore_index),
           kept_(Work(1.0) - Work(options.label_smoothing)),
           smoothed_(Work(options.label_smoothing) / from_size<Work>(class_count == 0 ? 1 : class_count)),
-          class_weights_(options.class_weights) {
+          class_weights_(options.class_weights),
+          logsumexps_(options.logsumexps) {
         if (classes == 0) {
             violate_empty("cross_entropy", "a row of logits");
         }
@@ -48,8 +56,11 @@ public:
         if (!(smoothing >= Work(0.0) && smoothing <= Work(1.0))) {
             violate_value("cross_entropy", "label_smoothing", options.label_smoothing, "in [0, 1]");
         }
-        if (!(z_loss >= Work(0.0))) {
+        if (!(formula.z_loss >= Work(0.0))) {
             violate_value("cross_entropy", "z_loss", options.z_loss, "at least 0");
+        }
+        if (!(Work(options.softcap) >= Work(0.0))) {
+            violate_value("cross_entropy", "softcap", options.softcap, "at least 0");
         }
         if (!class_weights_.empty()) {
             require_size("cross_entropy", "class_weights", class_weights_.size(), "a row of logits", classes);
@@ -59,31 +70,51 @@ public:
                 violate_value("cross_entropy", "class_weights has an element that", weight, "at least 0");
             }
         }
+        if (!logsumexps_.empty()) {
+            require_size("cross_entropy", "logsumexps", logsumexps_.size(), "the batch of rows", rows);
+        }
     }
 
     constexpr Work class_weight(std::size_t c) const {
         return class_weights_.empty() ? Work(1.0) : Work(class_weights_[c]);
     }
 
-    // Whether a class index leaves but one term: w (lse - x_target / T).
-    constexpr bool is_one_hot() const { return kept_ == Work(1.0) && z_loss == Work(0.0); }
-
     // q_c w_c
     constexpr Work weight(std::size_t c, const Work& target) const {
         return (kept_ * target + smoothed_) * class_weight(c);
+    }
+
+    constexpr void keep_logsumexp(std::size_t row, const Work& value) const {
+        if (!logsumexps_.empty()) {
+            logsumexps_[row] = static_cast<Real>(value);
+        }
+    }
+
+    // Whether the kernels do it: neither limits of T nor a cap, whose tanh costs the digits of a double.
+    constexpr bool suits_kernels() const { return is_divisor(formula.temperature) && !formula.cap.is_on(); }
+
+    loss_rule<Real> rule(const Work& divisor) const {
+        return {base2_scale_of<Real>(formula.temperature),
+                classes,
+                class_weights_.empty() ? nullptr : class_weights_.data(),
+                kept_,
+                smoothed_,
+                formula.z_loss,
+                formula.temperature * divisor};
     }
 
 private:
     Work kept_;     // 1 - a
     Work smoothed_; // a / classes
     std::span<const Real> class_weights_;
+    std::span<Real> logsumexps_;
 };
 
 // The weights q_c w_c of a row, class after class, for a class index ...
 template <class Terms>
 constexpr auto weights_of_index(const Terms& terms, std::size_t target) {
     return [&terms, target, c = std::size_t{0}]() mutable {
-        using work = decltype(terms.temperature);
+        using work = decltype(terms.formula.temperature);
         const work weight = terms.weight(c, c == target ? work(1.0) : work(0.0));
         ++c;
         return weight;
@@ -94,7 +125,7 @@ constexpr auto weights_of_index(const Terms& terms, std::size_t target) {
 template <class Terms, class I>
 constexpr auto weights_of_probabilities(const Terms& terms, I target) {
     return [&terms, target, c = std::size_t{0}]() mutable {
-        using work = decltype(terms.temperature);
+        using work = decltype(terms.formula.temperature);
         const work weight = terms.weight(c, static_cast<work>(*target));
         ++c;
         ++target;
@@ -129,20 +160,19 @@ struct no_gradient {
     constexpr no_gradient of(const auto&) const { return {}; }
 
     template <class Work>
-    constexpr void write(const auto&, auto, const row_loss<Work>&, const Work&, const Work&,
+    constexpr void write(const auto&, auto, const row_loss<Work>&, const loss_formula<Work>&,
                          const Work&) const {}
     constexpr void write_zeros(const auto&) const {}
     constexpr std::nullptr_t data() const { return nullptr; }
-    constexpr void write_row(const auto&) const {}
 };
 
 // ... or to an output that starts at first.
 template <class Value, class O>
 struct gradient_to {
     static constexpr bool exists = true;
-    // A kernel reads and writes one type, and rows that are both neighbours or both not.
+    // A kernel reads and writes one type, in rows of neighbours.
     template <class I>
-    static constexpr bool takes_kernel = kernel_rows<I, O> && neighbours<I> == neighbours<O>;
+    static constexpr bool takes_kernel = kernel_rows<I, O> && neighbours<I> && neighbours<O>;
 
     O first;
 
@@ -154,9 +184,9 @@ struct gradient_to {
 
     template <class Work>
     constexpr void write(const auto& logits, auto weights, const row_loss<Work>& result,
-                         const Work& temperature, const Work& z_loss, const Work& divisor) const {
-        cross_entropy_gradient_row<Value>(logits.first, logits.last, first, weights, result, temperature,
-                                          z_loss, divisor);
+                         const loss_formula<Work>& formula, const Work& divisor) const {
+        cross_entropy_gradient_row<Value>(logits.first, logits.last, first, weights, result, formula,
+                                          divisor);
     }
 
     constexpr void write_zeros(const auto& logits) const {
@@ -167,7 +197,6 @@ struct gradient_to {
     }
 
     constexpr O data() const { return first; }
-    void write_row(const auto& gathered) const { gathered.copy_to(first); }
 };
 
 template <class Out>
@@ -176,89 +205,200 @@ constexpr auto gradient_of(Out& gradient) {
     return gradient_to<element_of<Out>, decltype(out.first)>{out.first};
 }
 
-// The loss of one row; its gradient is divided by divisor.
-template <class Work, class Real>
-constexpr Work loss_of_row(const auto& logits, auto weights, const loss_terms<Work, Real>& terms,
-                           const auto& gradient, const Work& divisor) {
-    const auto result =
-        cross_entropy_row(logits.first, logits.last, weights, terms.temperature, terms.z_loss);
-    gradient.write(logits, weights, result, terms.temperature, terms.z_loss, divisor);
-    return result.loss;
-}
+// Rows on their way through the kernels or the generic code, in order; take(loss) gets each loss.
+template <class Work, class Real, class Take>
+class loss_call {
+public:
+    constexpr loss_call(const loss_terms<Work, Real>& terms, const Work& divisor, Take& take)
+        : terms_(terms),
+          divisor_(divisor),
+          take_(take) {}
 
-// What the kernels can do of loss_of_row: one class index, nothing added. False, with nothing done, for the rest: factors
-// beyond the range of float among it, which the generic code applies to each probability in double.
-template <class Work, class Real, class I, class S>
-bool kernel_loss_of_row(const row<I, S>& logits, std::size_t target, const loss_terms<Work, Real>& terms,
-                        const auto& gradient, const Work& divisor, Work& loss) {
-    const Work weight = terms.class_weight(target);
-    const Work factor = weight / (terms.temperature * divisor);
-    if (!terms.is_one_hot() || !(factor > Work(1e-20) && factor < Work(1e20))) {
-        return false;
-    }
-    const auto scale = base2_scale_of<Real>(terms.temperature);
-    const auto run = [&](const Real* x, Real* out) {
-        loss = weight * static_cast<Work>(cross_entropy_row(x, out, terms.classes, scale, target, factor));
-    };
-    if constexpr (neighbours<I>) {
-        run(logits.first, gradient.data());
-        return true;
-    } else if (terms.classes <= gathered_row<Real>::longest) {
-        gathered_row<Real> gathered(logits.first, logits.last);
-        run(gathered.data(), std::remove_cvref_t<decltype(gradient)>::exists ? gathered.data() : nullptr);
-        gradient.write_row(gathered);
-        return true;
-    } else {
-        return false;
-    }
-}
+    constexpr const loss_terms<Work, Real>& terms() const { return terms_; }
 
-// The same for one class index. A gradient that no kernel writes (a list, another type) does not change the loss.
-template <class Work, class Real, class I, class S>
-constexpr Work loss_of_row_with_index(const row<I, S>& logits, std::size_t target,
-                                      const loss_terms<Work, Real>& terms, const auto& gradient,
-                                      const Work& divisor) {
-    const auto generic = [&] {
-        return loss_of_row(logits, weights_of_index(terms, target), terms, gradient, divisor);
-    };
-    if constexpr (kernel_rows<I>) {
-        Work loss{};
-        if (std::is_constant_evaluated()) {
-            return generic();
-        }
-        if constexpr (std::remove_cvref_t<decltype(gradient)>::template takes_kernel<I>) {
-            if (kernel_loss_of_row(logits, target, terms, gradient, divisor, loss)) {
-                return loss;
+    // The next row by the generic code.
+    constexpr void generic(const auto& logits, auto weights, const auto& gradient) {
+        const auto result = cross_entropy_row(logits.first, logits.last, weights, terms_.formula);
+        gradient.write(logits, weights, result, terms_.formula, divisor_);
+        done(result.loss, result.logsumexp);
+    }
+
+    // The gradient that no kernel writes (a list, another type) of a row whose loss a kernel has given.
+    constexpr void gradient_only(const auto& logits, auto weights, const auto& gradient) const {
+        const auto result = cross_entropy_row(logits.first, logits.last, weights, terms_.formula);
+        gradient.write(logits, weights, result, terms_.formula, divisor_);
+    }
+
+    constexpr void ignored(const auto& logits, const auto& gradient) {
+        gradient.write_zeros(logits);
+        done(Work(0.0), Work(0.0));
+    }
+
+    // The next rows, of neighbouring logits, by the kernels; target is moved past theirs. gradient: or null.
+    template <class Target>
+    void kernel(const Real* logits, Real* gradient, std::size_t rows, Target& target) {
+        std::size_t targets[rows_at_a_time];
+        in_chunks(rows, [&](std::size_t first, std::size_t count) {
+            for (std::size_t r = 0; r < count; ++r, static_cast<void>(++target)) {
+                const std::iter_value_t<Target> index = *target;
+                targets[r] =
+                    is_ignored(index, terms_.ignore_index) ? ignored_row : static_cast<std::size_t>(index);
             }
-        } else if (kernel_loss_of_row(logits, target, terms, no_gradient{}, divisor, loss)) {
-            generic();
-            return loss;
+            return loss_rows<Real>{count, logits + first, at(gradient, first), nullptr, targets, {}, {}};
+        });
+    }
+    void kernel_of_probabilities(const Real* logits, const Real* probabilities, Real* gradient,
+                                 std::size_t rows) {
+        in_chunks(rows, [&](std::size_t first, std::size_t count) {
+            return loss_rows<Real>{
+                count, logits + first, at(gradient, first), probabilities + first, nullptr, {}, {}};
+        });
+    }
+
+private:
+    // Enough to spread the cost of a call, few enough for the stack.
+    static constexpr std::size_t rows_at_a_time = 64;
+
+    static Real* at(Real* gradient, std::size_t first) {
+        return gradient == nullptr ? nullptr : gradient + first;
+    }
+
+    // rows_from(first, count) describes `count` rows whose elements begin at `first`.
+    void in_chunks(std::size_t rows, auto rows_from) {
+        const loss_rule<Real> rule = terms_.rule(divisor_);
+        double losses[rows_at_a_time], logsumexps[rows_at_a_time];
+        for (std::size_t r = 0; r < rows; r += rows_at_a_time) {
+            const std::size_t count = rows - r < rows_at_a_time ? rows - r : rows_at_a_time;
+            loss_rows<Real> chunk = rows_from(r * terms_.classes, count);
+            chunk.losses = losses;
+            chunk.logsumexps = logsumexps;
+            run_losses(rule, chunk);
+            for (std::size_t k = 0; k < count; ++k) {
+                done(losses[k], logsumexps[k]);
+            }
         }
     }
-    return generic();
+
+    constexpr void done(const Work& loss, const Work& logsumexp) {
+        terms_.keep_logsumexp(row_++, logsumexp);
+        take_(loss);
+    }
+
+    const loss_terms<Work, Real>& terms_;
+    Work divisor_;
+    Take& take_;
+    std::size_t row_ = 0;
+};
+
+template <class Gradient, class I>
+inline constexpr bool is_fused_with = std::remove_cvref_t<Gradient>::template takes_kernel<I>;
+
+// Where the kernels write, if they do.
+template <class Real, class I>
+constexpr Real* kernel_gradient(const auto& gradient) {
+    if constexpr (is_fused_with<decltype(gradient), I>) {
+        return gradient.data();
+    } else {
+        return nullptr;
+    }
 }
+
+// The losses of a batch by the kernels; false, with nothing done, for what they cannot.
+template <class Real, class I>
+bool kernel_losses(auto& call, I logits, Real* gradient, const shape& batch, auto target) {
+    if (!call.terms().suits_kernels()) {
+        return false;
+    }
+    if (batch.inner == 1) {
+        call.kernel(logits, gradient, batch.outer, target);
+        return true;
+    }
+    return for_each_tile(logits, batch.outer, batch.classes, batch.inner,
+                         [&](Real* tile, std::size_t at, std::size_t, std::size_t rows) {
+                             call.kernel(tile, gradient == nullptr ? nullptr : tile, rows, target);
+                             if (gradient != nullptr) {
+                                 scatter_tile(tile, batch.classes, batch.inner, rows, gradient + at);
+                             }
+                         });
+}
+
+template <class Real, class I>
+bool kernel_losses_of_probabilities(auto& call, I logits, const Real* probabilities, Real* gradient,
+                                    const shape& batch) {
+    if (!call.terms().suits_kernels()) {
+        return false;
+    }
+    if (batch.inner == 1) {
+        call.kernel_of_probabilities(logits, probabilities, gradient, batch.outer);
+        return true;
+    }
+    Real shares[longest_tiled_row<Real>];
+    return for_each_tile(logits, batch.outer, batch.classes, batch.inner,
+                         [&](Real* tile, std::size_t at, std::size_t, std::size_t rows) {
+                             gather_tile(probabilities + at, batch.classes, batch.inner, rows, shares);
+                             call.kernel_of_probabilities(tile, shares, gradient == nullptr ? nullptr : tile,
+                                                          rows);
+                             if (gradient != nullptr) {
+                                 scatter_tile(tile, batch.classes, batch.inner, rows, gradient + at);
+                             }
+                         });
+}
+
+template <class Real, class I, class... Targets>
+inline constexpr bool have_kernels =
+    kernel_rows<I, Targets...> && neighbours<I> && std::same_as<typename pointee<I>::type, Real>;
 
 template <class Real>
 constexpr Real loss_of_index(const auto& logits, const auto& target, const auto& gradient,
                              const cross_entropy_options<Real>& options) {
     using work = work_t<Real>;
-    const loss_terms<work, Real> terms(options, size_of(logits));
+    using iterator = std::remove_cvref_t<decltype(logits.first)>;
+    const loss_terms<work, Real> terms(options, size_of(logits), 1);
+    Real result(0.0);
+    auto take = [&](const work& loss) { result = static_cast<Real>(loss); };
+    loss_call call(terms, work(1.0), take);
     if (is_ignored(target, terms.ignore_index)) {
-        gradient.write_zeros(logits);
-        return Real(0.0);
+        call.ignored(logits, gradient);
+        return result;
     }
     const std::size_t checked = checked_target(target, terms.classes);
-    return static_cast<Real>(loss_of_row_with_index(logits, checked, terms, gradient, work(1.0)));
+    if constexpr (have_kernels<Real, iterator>) {
+        if (!std::is_constant_evaluated() && terms.suits_kernels()) {
+            const std::size_t* one = &checked;
+            call.kernel(logits.first, kernel_gradient<Real, iterator>(gradient), 1, one);
+            if constexpr (!is_fused_with<decltype(gradient), iterator>) {
+                call.gradient_only(logits, weights_of_index(terms, checked), gradient);
+            }
+            return result;
+        }
+    }
+    call.generic(logits, weights_of_index(terms, checked), gradient);
+    return result;
 }
 
 template <class Real>
 constexpr Real loss_of_probabilities(const auto& logits, const auto& target, const auto& gradient,
                                      const cross_entropy_options<Real>& options) {
     using work = work_t<Real>;
-    const loss_terms<work, Real> terms(options, size_of(logits));
+    using iterator = std::remove_cvref_t<decltype(logits.first)>;
+    const loss_terms<work, Real> terms(options, size_of(logits), 1);
     require_size("cross_entropy", "target probabilities", size_of(target), "logits", terms.classes);
+    Real result(0.0);
+    auto take = [&](const work& loss) { result = static_cast<Real>(loss); };
+    loss_call call(terms, work(1.0), take);
     const auto weights = weights_of_probabilities(terms, target.first);
-    return static_cast<Real>(loss_of_row(logits, weights, terms, gradient, work(1.0)));
+    if constexpr (have_kernels<Real, iterator, std::remove_cvref_t<decltype(target.first)>>) {
+        if (!std::is_constant_evaluated() && terms.suits_kernels()) {
+            call.kernel_of_probabilities(logits.first, target.first,
+                                         kernel_gradient<Real, iterator>(gradient), 1);
+            if constexpr (!is_fused_with<decltype(gradient), iterator>) {
+                call.gradient_only(logits, weights, gradient);
+            }
+            return result;
+        }
+    }
+    call.generic(logits, weights, gradient);
+    return result;
 }
 
 // Checks every target; returns the sum of the weights of those that count.
@@ -274,67 +414,151 @@ constexpr Work checked_weight_of_targets(const auto& targets, const loss_terms<W
     return weight.value().hi;
 }
 
-// Where nothing counts the mean is 0, not 0 / 0.
-template <class Real, class Work>
-constexpr Real reduced(const compensated_sum<Work>& total, const Work& divisor) {
-    if (divisor == Work(0.0)) {
-        return Real(0.0);
-    }
-    const Work quotient = total.value().hi / divisor;
-    return static_cast<Real>(quotient);
-}
-
+// All rows of a batch with checked class indices.
 template <class Real>
-constexpr Real loss_of_index_batch(const auto& logits, const auto& targets, const auto& gradient,
-                                   const shape& batch, const cross_entropy_options<Real>& options) {
-    using work = work_t<Real>;
-    require_size("cross_entropy", "targets", size_of(targets), "the batch of rows",
-                 row_count("cross_entropy", batch));
-    const loss_terms<work, Real> terms(options, batch.classes);
-    const work weight = checked_weight_of_targets(targets, terms);
-    const work divisor = options.reduce == reduction::mean ? weight : work(1.0);
-    compensated_sum<work> total;
-    auto target = targets.first;
-    for_each_row(batch, [&](auto elements) {
-        const auto row = elements.of(logits.first);
-        const std::iter_value_t<decltype(target)> index = *target;
-        ++target;
-        if (divisor == work(0.0) || is_ignored(index, terms.ignore_index)) {
-            gradient.of(elements).write_zeros(row);
-        } else {
-            total += loss_of_row_with_index(row, static_cast<std::size_t>(index), terms,
-                                            gradient.of(elements), divisor);
+constexpr void losses_of_indices(auto& call, const auto& logits, const auto& targets, const auto& gradient,
+                                 const shape& batch) {
+    using iterator = std::remove_cvref_t<decltype(logits.first)>;
+    const auto& terms = call.terms();
+    // visit(logits, gradient, weights) for the rows that count, skip(logits, gradient) for the others
+    const auto each_row = [&](auto visit, auto skip) {
+        auto target = targets.first;
+        for_each_row(batch, [&](auto elements) {
+            const std::iter_value_t<decltype(target)> c = *target;
+            ++target;
+            if (is_ignored(c, terms.ignore_index)) {
+                skip(elements.of(logits.first), gradient.of(elements));
+            } else {
+                visit(elements.of(logits.first), gradient.of(elements),
+                      weights_of_index(terms, static_cast<std::size_t>(c)));
+            }
+        });
+    };
+    if constexpr (have_kernels<Real, iterator>) {
+        if (!std::is_constant_evaluated() &&
+            kernel_losses<Real>(call, logits.first, kernel_gradient<Real, iterator>(gradient), batch,
+                                targets.first)) {
+            if constexpr (!is_fused_with<decltype(gradient), iterator>) {
+                each_row([&](auto row, auto out, auto weights) { call.gradient_only(row, weights, out); },
+                         [&](auto row, auto out) { out.write_zeros(row); });
+            }
+            return;
         }
-    });
-    return reduced<Real>(total, divisor);
+    }
+    each_row([&](auto row, auto out, auto weights) { call.generic(row, weights, out); },
+             [&](auto row, auto out) { call.ignored(row, out); });
 }
 
+// All rows of a batch with probabilities.
 template <class Real>
-constexpr Real loss_of_probability_batch(const auto& logits, const auto& targets, const auto& gradient,
-                                         const shape& batch, const cross_entropy_options<Real>& options) {
-    using work = work_t<Real>;
-    require_size("cross_entropy", "target probabilities", size_of(targets), "logits", size_of(logits));
-    const loss_terms<work, Real> terms(options, batch.classes);
-    const work divisor =
-        options.reduce == reduction::mean ? from_size<work>(row_count("cross_entropy", batch)) : work(1.0);
-    compensated_sum<work> total;
-    for_each_row(batch, [&](auto elements) {
-        const auto weights = weights_of_probabilities(terms, elements.of(targets.first).first);
-        total += loss_of_row(elements.of(logits.first), weights, terms, gradient.of(elements), divisor);
-    });
-    return reduced<Real>(total, divisor);
+constexpr void losses_of_probabilities(auto& call, const auto& logits, const auto& targets,
+                                       const auto& gradient, const shape& batch) {
+    using iterator = std::remove_cvref_t<decltype(logits.first)>;
+    const auto each_row = [&](auto visit) {
+        for_each_row(batch, [&](auto elements) {
+            visit(elements.of(logits.first), gradient.of(elements),
+                  weights_of_probabilities(call.terms(), elements.of(targets.first).first));
+        });
+    };
+    if constexpr (have_kernels<Real, iterator, std::remove_cvref_t<decltype(targets.first)>>) {
+        if (!std::is_constant_evaluated() &&
+            kernel_losses_of_probabilities<Real>(call, logits.first, targets.first,
+                                                 kernel_gradient<Real, iterator>(gradient), batch)) {
+            if constexpr (!is_fused_with<decltype(gradient), iterator>) {
+                each_row([&](auto row, auto out, auto weights) { call.gradient_only(row, weights, out); });
+            }
+            return;
+        }
+    }
+    each_row([&](auto row, auto out, auto weights) { call.generic(row, weights, out); });
 }
+
+// Checks a batch and hands take(loss) every row's loss in order; returns what a mean divides by.
+template <class Real, class Targets>
+constexpr work_t<Real> losses_of_batch(const auto& logits, Targets& targets, const auto& gradient,
+                                       const shape& batch, const cross_entropy_options<Real>& options,
+                                       reduction reduce, auto take) {
+    using work = work_t<Real>;
+    require_size("cross_entropy", "logits", size_of(logits), "the shape",
+                 element_count("cross_entropy", batch));
+    const std::size_t rows = row_count("cross_entropy", batch);
+    const auto target = row_of(targets);
+    if constexpr (index_row<Targets>) {
+        require_size("cross_entropy", "targets", size_of(target), "the batch of rows", rows);
+        const loss_terms<work, Real> terms(options, batch.classes, rows);
+        const work weight = checked_weight_of_targets(target, terms);
+        const work divisor = reduce == reduction::mean ? weight : work(1.0);
+        loss_call call(terms, divisor, take);
+        if (divisor == work(0.0)) { // nothing counts
+            losses_of_indices<Real>(call, logits, target, no_gradient{}, batch);
+            for_each_row(
+                batch, [&](auto elements) { gradient.of(elements).write_zeros(elements.of(logits.first)); });
+        } else {
+            losses_of_indices<Real>(call, logits, target, gradient, batch);
+        }
+        return divisor;
+    } else {
+        require_size("cross_entropy", "target probabilities", size_of(target), "logits", size_of(logits));
+        const loss_terms<work, Real> terms(options, batch.classes, rows);
+        const work divisor = reduce == reduction::mean ? from_size<work>(rows) : work(1.0);
+        loss_call call(terms, divisor, take);
+        losses_of_probabilities<Real>(call, logits, target, gradient, batch);
+        return divisor;
+    }
+}
+
+// The sum of the losses of many rows. Losses near the end of the range are added apart, scaled down, so that a mean that
+// is a number does not overflow on the way.
+template <class Work>
+class loss_sum {
+public:
+    constexpr void operator+=(const Work& loss) {
+        if constexpr (std::floating_point<Work>) {
+            // 2^128: more than there can be rows
+            if (loss > (std::numeric_limits<Work>::max)() * Work(0x1p-128)) {
+                large_ += loss * Work(0x1p-128);
+                return;
+            }
+        }
+        sum_ += loss;
+    }
+    constexpr Work over(const Work& divisor) const {
+        const Work usual = sum_.value().hi / divisor;
+        if constexpr (std::floating_point<Work>) {
+            const Work scaled = large_.value().hi;
+            return scaled == 0 ? usual : usual + scaled / divisor * Work(0x1p128);
+        } else {
+            return usual;
+        }
+    }
+
+private:
+    compensated_sum<Work> sum_, large_;
+};
 
 template <class Real, class Targets>
 constexpr Real loss_of_batch(const auto& logits, Targets& targets, const auto& gradient, const shape& batch,
                              const cross_entropy_options<Real>& options) {
-    require_size("cross_entropy", "logits", size_of(logits), "the shape",
-                 element_count("cross_entropy", batch));
-    if constexpr (index_row<Targets>) {
-        return loss_of_index_batch(logits, row_of(targets), gradient, batch, options);
-    } else {
-        return loss_of_probability_batch(logits, row_of(targets), gradient, batch, options);
-    }
+    using work = work_t<Real>;
+    loss_sum<work> total;
+    const work divisor = losses_of_batch(logits, targets, gradient, batch, options, options.reduce,
+                                         [&](const work& loss) { total += loss; });
+    // Where nothing counts the mean is 0, not 0 / 0.
+    return divisor == work(0.0) ? Real(0.0) : static_cast<Real>(total.over(divisor));
+}
+
+template <class Real, class Targets>
+constexpr void losses_per_row(const auto& logits, Targets& targets, auto losses, const auto& gradient,
+                              const shape& batch, const cross_entropy_options<Real>& options) {
+    using work = work_t<Real>;
+    using value = std::iter_value_t<decltype(losses.first)>;
+    require_size("cross_entropy_per_row", "losses", size_of(losses), "the batch of rows",
+                 row_count("cross_entropy_per_row", batch));
+    auto out = losses.first;
+    losses_of_batch(logits, targets, gradient, batch, options, reduction::sum, [&](const work& loss) {
+        *out = static_cast<value>(loss);
+        ++out;
+    });
 }
 
 } // namespace smx::inline SMX_ABI::detail

@@ -1,4 +1,4 @@
-// The operations on one row, each a few passes of rows.hpp: softmax, log_softmax, logsumexp, cross-entropy.
+// The operations on one row, each a few passes of rows.hpp: softmax, log_softmax, logsumexp.
 // Rows that hold NaN or infinities come out as the table of special values says. NaN costs nothing to find:
 // it passes through the sum into every result. Infinite maxima and logits beyond the range of 2^(x c) leave
 // the fast route here.
@@ -46,43 +46,26 @@ template <bool Store, class M, class Real = typename M::real>
 SMX_INLINE row_sum<Real> sum_any_row(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& c) {
     row_sum<Real> s;
     if constexpr (!Store) {
-        if (n > longest_stored_row<Real> && sum_long_row<M>(x, n, c, s)) {
+        if (n > longest_row_read_twice<Real> && sum_long_row<M>(x, n, c, s)) {
             return s;
         }
     }
     return sum_row<M, Store>(x, y, n, c);
 }
 
-// sum_row, once per instruction set: it is most of the code, and every operation needs it.
-template <bool Store, class Real>
-SMX_NOINLINE void sum_baseline(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& c,
-                               row_sum<Real>& s) {
-    s = sum_any_row<Store, machine<Real, 16 / int(sizeof(Real))>>(x, y, n, c);
-}
-#if SMX_X86
-template <bool Store, class Real>
-SMX_AVX2 void sum_avx2(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& c, row_sum<Real>& s) {
-    s = sum_any_row<Store, machine<Real, 32 / int(sizeof(Real))>>(x, y, n, c);
-}
-template <bool Store, class Real>
-SMX_AVX512 void sum_avx512(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& c,
-                           row_sum<Real>& s) {
-    s = sum_any_row<Store, machine<Real, 64 / int(sizeof(Real))>>(x, y, n, c);
-}
-#endif
+// sum_row in a function of its own: it is most of the code, and every operation needs it.
+template <bool Store>
+struct sum_body {
+    template <class M, class Real>
+    SMX_INLINE static void run(const Real* x, Real* y, std::size_t n, const base2_scale<Real>* c,
+                               row_sum<Real>* s) {
+        *s = sum_any_row<Store, M>(x, y, n, *c);
+    }
+};
 template <class M, bool Store, class Real = typename M::real>
 SMX_INLINE row_sum<Real> sum(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& c) {
     row_sum<Real> s;
-#if SMX_X86
-    if constexpr (sizeof(typename M::vector) == 64) {
-        sum_avx512<Store>(x, y, n, c, s);
-    } else if constexpr (sizeof(typename M::vector) == 32) {
-        sum_avx2<Store>(x, y, n, c, s);
-    } else
-#endif
-    {
-        sum_baseline<Store>(x, y, n, c, s);
-    }
+    run_apart<M, sum_body<Store>>(x, y, n, &c, &s);
     return s;
 }
 
@@ -167,57 +150,54 @@ struct logsumexp_operation {
     SMX_INLINE static typename M::real row(const typename M::real* x, std::size_t n,
                                            const base2_scale<typename M::real>& c) {
         using Real = typename M::real;
-        using P = typename M::wide;
         Real* const nowhere = nullptr;
         const row_sum<Real> s = sum<M, false>(x, nowhere, n, c);
         if (is_infinite(s.maximum)) {
             return has_nan(x, n) ? std::numeric_limits<Real>::quiet_NaN() : s.maximum;
         }
-        const double high = static_cast<double>(s.maximum) / c.temperature, log_sum = log_of_sum<M>(s);
+        return assemble<M>(s.maximum, log_of_sum<M>(s), c);
+    }
+
+    template <class M, class Real = typename M::real>
+    SMX_INLINE static Real assemble(Real maximum, double log_sum, const base2_scale<Real>& c) {
+        using P = typename M::wide;
+        const double high = static_cast<double>(maximum) / c.temperature;
         if (sizeof(Real) == sizeof(float) || is_infinite(high)) {
             return static_cast<Real>(high + log_sum);
         }
-        const P m = splat<P>(static_cast<double>(s.maximum)), t = splat<P>(c.temperature);
+        const P m = splat<P>(static_cast<double>(maximum)), t = splat<P>(c.temperature);
         const double low = (remainder_of(m, splat<P>(high), t) / t).v[0];
         const double_word<double> both = exact_sum(high, log_sum);
         return static_cast<Real>(both.hi + (both.lo + low));
     }
 };
 
-// The loss of a row whose class is `target`: (max - x[target]) / T + log1p(others). With Gradient also
-// gradient[i] = factor (p[i] - (i == target)), where the target's entry is -factor times the sum of the
-// others.
-template <bool Gradient>
-struct cross_entropy_operation {
-    template <class M>
-    SMX_INLINE static typename M::real row(const typename M::real* x, typename M::real* gradient,
-                                           std::size_t n, const base2_scale<typename M::real>& c,
-                                           std::size_t target, double factor) {
-        using Real = typename M::real;
-        const Real logit = x[target];
-        const row_sum<Real> s = sum<M, Gradient>(x, gradient, n, c);
-        const double nan = std::numeric_limits<double>::quiet_NaN();
-        const bool special = is_infinite(s.maximum);
-        const double loss = special ? nan : distance(s.maximum, logit, c.temperature) + log_of_sum<M>(s);
-        if constexpr (Gradient) {
-            if (!special) {
-                double_word<double> others = s.rest;
-                if (logit == s.maximum) {
-                    others.hi = others.hi + product(s.tops - 1, s.top);
-                } else {
-                    others =
-                        exact_sum(product(s.top, s.tops), others.hi - static_cast<double>(gradient[target]));
-                    others.lo = others.lo + s.rest.lo;
-                }
-                const double_word<double> part = quotient<M>(others.hi + others.lo, s);
-                scale<M>(gradient, n, quotient<M>(factor, s));
-                gradient[target] = static_cast<Real>(-factor * (part.hi + part.lo));
-            }
+// Row by row.
+template <class Operation>
+struct map_rows {
+    template <class M, class Real>
+    SMX_INLINE static void run(const Real* x, Real* y, std::size_t rows, std::size_t n,
+                               const base2_scale<Real>* c) {
+        const bool padded = n < std::size_t(M::lanes);
+        for (std::size_t r = 0; r < rows; ++r, x += n, y += n) {
+            padded_row<M> p(x, padded ? n : 0);
+            Operation::template row<M>(padded ? p.logit : x, padded ? p.result : y, padded ? M::lanes : n,
+                                       *c);
+            p.write(y, padded ? n : 0);
         }
-        return static_cast<Real>(loss);
     }
 };
-
+struct reduce_rows {
+    template <class M, class Real>
+    SMX_INLINE static void run(const Real* x, Real* results, std::size_t rows, std::size_t n,
+                               const base2_scale<Real>* c) {
+        const bool padded = n < std::size_t(M::lanes);
+        for (std::size_t r = 0; r < rows; ++r, x += n) {
+            const padded_row<M> p(x, padded ? n : 0);
+            results[r] = logsumexp_operation::row<M>(padded ? p.logit : x, padded ? M::lanes : n, *c);
+        }
+    }
+};
 } // namespace smx::inline SMX_ABI::detail
 
 #endif

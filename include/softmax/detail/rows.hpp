@@ -9,22 +9,11 @@
 
 #include "double_word.hpp"
 #include "exponential.hpp"
+#include "instruction_set.hpp"
 
 #include <limits>
 
 namespace smx::inline SMX_ABI::detail {
-
-// Vector types of one machine: W lanes of Real in a vector, and as many bytes of double.
-template <class Real, int W>
-struct machine {
-    using real = Real;
-    using vector = pack<Real, W>;
-    using wide = pack<double, W* int(sizeof(Real)) / int(sizeof(double))>;
-    static constexpr int width = W;
-    static constexpr int lanes = format<Real>::lanes; // logical lanes
-    static constexpr int parts = lanes / W;           // vectors in the logical lanes
-    static constexpr std::size_t step = 4 * lanes, block = 4 * step;
-};
 
 template <class Real>
 SMX_INLINE bool is_infinite(Real x) {
@@ -44,6 +33,27 @@ SMX_INLINE double product(double a, double b) { return opaque(a * b); }
 SMX_INLINE double_word<double> exact_sum(double a, double b) {
     const double s = opaque(a + b), back = opaque(s - a);
     return {s, opaque(a - opaque(s - back)) + opaque(b - back)};
+}
+
+template <int W>
+SMX_INLINE pack<double, W> exact_sum(const pack<double, W>& a, const pack<double, W>& b,
+                                     pack<double, W>& error) {
+    const auto s = opaque(a + b), back = opaque(s - a);
+    error = opaque(a - opaque(s - back)) + opaque(b - back);
+    return s;
+}
+// The sum of the lanes of s, whose rounding errors so far are e; halves first, as for a single pack.
+template <int W>
+SMX_INLINE double_word<double> sum_of_lanes(const pack<double, W>& s, const pack<double, W>& e) {
+    if constexpr (W > 2) {
+        const auto h = halved(s), f = halved(e);
+        pack<double, W / 2> rest;
+        const auto t = exact_sum(h.low, h.high, rest);
+        return sum_of_lanes(t, rest + (f.low + f.high));
+    } else {
+        const double_word<double> t = exact_sum(s.v[0], s.v[1]);
+        return {t.hi, t.lo + (e.v[0] + e.v[1])};
+    }
 }
 
 // Wide sums of the logical lanes. Float: one double a lane. Double: a double and its rounding errors.
@@ -68,24 +78,19 @@ template <class M>
 struct tally<M, double> {
     typename M::vector part[M::parts] = {}, error[M::parts] = {};
     SMX_INLINE void add(const typename M::vector& v, int h) {
-        const auto s = part[h] + v, back = opaque(s - part[h]);
-        error[h] = error[h] + (opaque(part[h] - opaque(s - back)) + opaque(v - back));
-        part[h] = s;
+        typename M::vector rest;
+        part[h] = exact_sum(part[h], v, rest);
+        error[h] = error[h] + rest;
     }
     SMX_INLINE double_word<double> total() {
-        double s[M::lanes], e[M::lanes];
-        for (int h = 0; h < M::parts; ++h) {
-            store(s + h * M::width, part[h]);
-            store(e + h * M::width, error[h]);
-        }
-        for (int n = M::lanes / 2; n > 0; n /= 2) {
-            for (int l = 0; l < n; ++l) {
-                const double_word<double> t = exact_sum(s[l], s[l + n]);
-                s[l] = t.hi;
-                e[l] = t.lo + (e[l] + e[l + n]);
+        SMX_UNROLL for (int n = M::parts / 2; n > 0; n /= 2) {
+            SMX_UNROLL for (int k = 0; k < n; ++k) {
+                const auto more = error[k] + error[k + n];
+                part[k] = exact_sum(part[k], part[k + n], error[k]);
+                error[k] = error[k] + more;
             }
         }
-        return {s[0], e[0]};
+        return sum_of_lanes(part[0], error[0]);
     }
 };
 
@@ -264,7 +269,7 @@ SMX_INLINE P times(const P& v, const P& hi, const P& lo) {
     }
 }
 
-// y[0, n) *= factor, n >= width; a product below `least` becomes 0.
+// y[0, n) *= factor, n >= width.
 template <class M>
 SMX_INLINE void scale(typename M::real* y, std::size_t n, double_word<double> factor) {
     using P = typename M::vector;
@@ -331,13 +336,13 @@ SMX_INLINE row_sum<Real> sum_row(const Real* x, Real* y, std::size_t n, const ba
     const Real scaled = c.scaled ? s.maximum * c.shrink * c.stretch : s.maximum;
     const bool centred = !(magnitude(scaled) <= c.template largest<P>());
     const Real reference = centred ? Real(0) : scaled;
-    term_pass<M> pass{refer(c, splat<P>(reference)),
-                      splat<P>(s.maximum),
-                      splat<P>(c.shrink),
-                      splat<P>(centred ? s.maximum * c.shrink : Real(0)),
-                      splat<P>(c.stretch),
-                      P{}};
     P top[1] = {splat<P>(reference)};
+    term_pass<M> pass;
+    refer(c, top[0], pass.reference);
+    pass.maximum = splat<P>(s.maximum);
+    pass.shrink = splat<P>(c.shrink);
+    pass.centre = splat<P>(centred ? s.maximum * c.shrink : Real(0));
+    pass.stretch = splat<P>(c.stretch);
     exponentials(top, &pass.reference);
     s.rest = sum_of_terms<M, Store>(x, y, n, place, centred || c.scaled, pass, s.tops);
     s.top = static_cast<double>(top[0].v[0]);

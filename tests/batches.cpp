@@ -1,0 +1,104 @@
+// A row has the same bits alone and in any batch, whatever its neighbours: short rows are done many at a time by one
+// reference, which neighbours can make fail.
+#include "support/catch.hpp"
+
+#include <softmax.hpp>
+
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace {
+
+template <class Real>
+using bits_of = std::conditional_t<sizeof(Real) == 4, std::uint32_t, std::uint64_t>;
+
+template <class Real>
+bool same_bits(const Real* a, const Real* b, std::size_t n) {
+    for (std::size_t i = 0; i != n; ++i) {
+        if (std::bit_cast<bits_of<Real>>(a[i]) != std::bit_cast<bits_of<Real>>(b[i]) &&
+            !(std::isnan(a[i]) && std::isnan(b[i]))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Rows of every kind: usual ones, far from zero on either side, spread beyond the normal numbers, tied, and special. Most
+// of a batch lie around one number, so that they share a reference which none of them has alone.
+template <class Real>
+std::vector<Real> rows_of_all_kinds(std::size_t rows, std::size_t n, std::mt19937_64& random) {
+    constexpr Real infinity = std::numeric_limits<Real>::infinity();
+    constexpr double range = sizeof(Real) == 4 ? 1 : 8; // of exponents, by that of float
+    std::normal_distribution<double> normal;
+    std::uniform_real_distribution<double> around(-12 * range, 12 * range);
+    const double centre = random() % 4 == 0 ? 0 : std::round(9 * around(random));
+    const bool quiet = random() % 2 == 0; // no row that takes the others to the way of single rows
+    std::vector<Real> x(rows * n);
+    for (std::size_t r = 0; r != rows; ++r) {
+        const std::uint64_t kind = random() % (quiet ? 7 : 16);
+        const double spread = kind < 3 ? 1 : kind < 6 ? 50 * range : kind == 6 ? 0 : 5;
+        const double offset = kind == 10   ? 1e4
+                              : kind == 11 ? -300
+                              : kind == 13 ? 1e30
+                                           : centre + around(random);
+        for (std::size_t c = 0; c != n; ++c) {
+            x[r * n + c] = static_cast<Real>(offset - std::abs(spread * normal(random)));
+        }
+        Real& one = x[r * n + random() % n];
+        one = kind == 4 || kind == 7   ? -infinity
+              : kind == 14             ? std::numeric_limits<Real>::quiet_NaN()
+              : kind == 15             ? infinity
+              : kind == 5 || kind == 3 ? static_cast<Real>(offset)
+                                       : one;
+    }
+    return x;
+}
+
+} // namespace
+
+TEMPLATE_TEST_CASE("a row has the same bits alone and in any batch", "", float, double) {
+    using real = TestType;
+    std::mt19937_64 random(20261124);
+    // log2(e): products with the logits that are halves of integers exactly
+    for (const double temperature : {1.0, 0.05, 1.4426950408889634, 3.0}) {
+        for (std::size_t n = 1; n <= 300; n += n < 70 ? 1 : 13) {
+            const std::size_t rows = 1 + random() % 70;
+            auto x = rows_of_all_kinds<real>(rows, n, random);
+            if (temperature > 1.4 && temperature < 1.5) {
+                for (real& logit : x) {
+                    logit = std::isfinite(logit) ? std::round(logit) / 2 : logit;
+                }
+            }
+            const smx::shape batch{rows, n};
+            std::vector<real> p(x.size()), l(x.size()), sums(rows), alone(n);
+            smx::softmax(x, p, batch, temperature);
+            smx::log_softmax(x, l, batch, temperature);
+            smx::logsumexp(x, sums, batch, temperature);
+            std::size_t different = 0;
+            for (std::size_t r = 0; r != rows; ++r) {
+                const std::vector<real> row(x.begin() + static_cast<std::ptrdiff_t>(r * n),
+                                            x.begin() + static_cast<std::ptrdiff_t>((r + 1) * n));
+                smx::softmax(row, alone, temperature);
+                different += same_bits(alone.data(), p.data() + r * n, n) ? 0 : 1;
+                smx::log_softmax(row, alone, temperature);
+                different += same_bits(alone.data(), l.data() + r * n, n) ? 0 : 1;
+                const real sum = smx::logsumexp(row, temperature);
+                different += same_bits(&sum, &sums[r], 1) ? 0 : 1;
+            }
+            INFO(rows << " rows of " << n << " at T = " << temperature);
+            CHECK(different == 0);
+
+            auto in_place = x;
+            smx::softmax(in_place, in_place, batch, temperature);
+            CHECK(same_bits(in_place.data(), p.data(), x.size()));
+            smx::log_softmax(x, x, batch, temperature);
+            CHECK(same_bits(x.data(), l.data(), x.size()));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+// The promised bounds where the bits are not promised: without fused multiply-add, under -ffast-math, with
+// arrays for vectors, on 32 bits. The library is compiled with such flags in other_flags_library.cpp; this
+// file, the judge, never is.
+#include "other_flags.hpp"
+
+#include "support/accuracy.hpp"
+
+#include <cstddef>
+#include <vector>
+
+namespace {
+
+using namespace accuracy;
+
+struct library {
+    static bool keeps_bits() { return other_flags::keeps_bits(); }
+    template <class Real>
+    static void softmax(const std::vector<Real>& x, std::vector<Real>& p, double t) {
+        other_flags::softmax(x.data(), x.size(), t, p.data());
+    }
+    template <class Real>
+    static void log_softmax(const std::vector<Real>& x, std::vector<Real>& l, double t) {
+        other_flags::log_softmax(x.data(), x.size(), t, l.data());
+    }
+    template <class Real>
+    static Real logsumexp(const std::vector<Real>& x, double t) {
+        Real result;
+        other_flags::logsumexp(x.data(), x.size(), t, &result);
+        return result;
+    }
+    template <class Real>
+    static Real cross_entropy(const std::vector<Real>& x, std::size_t target, double t) {
+        Real loss;
+        other_flags::cross_entropy<Real>(x.data(), x.size(), t, target, nullptr, &loss);
+        return loss;
+    }
+    template <class Real>
+    static Real cross_entropy(const std::vector<Real>& x, std::size_t target, std::vector<Real>& gradient,
+                              double t) {
+        Real loss;
+        other_flags::cross_entropy(x.data(), x.size(), t, target, gradient.data(), &loss);
+        return loss;
+    }
+};
+
+// Every length up to 36, the ends of vectors and of steps after that, and rows of every route.
+std::vector<std::size_t> lengths() {
+    std::vector<std::size_t> all;
+    for (std::size_t n = 1; n <= 36; ++n) {
+        all.push_back(n);
+    }
+    all.insert(all.end(), {47, 60, 63, 64, 65, 87, 127, 129, 257, 1000});
+    return all;
+}
+
+} // namespace
+
+TEMPLATE_TEST_CASE("softmax, log_softmax, logsumexp and cross_entropy keep their bounds under other flags",
+                   "", float, double) {
+    using real = TestType;
+    const int best = other_flags::use_instruction_set(2);
+    for (int set = best; set >= 0; --set) {
+        if (other_flags::use_instruction_set(set) != set) {
+            continue; // pinned
+        }
+        CAPTURE(set);
+        for (const auto& from : distributions<real>()) {
+            const auto at = temperatures<real>(from.name);
+            for (const auto t : at) {
+                for (const std::size_t n : lengths()) {
+                    examine<library, real>(from, n, t);
+                }
+            }
+            examine<library, real>(from, 20011, at[3]);
+        }
+    }
+    other_flags::use_instruction_set(best);
+}
