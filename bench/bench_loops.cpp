@@ -18,13 +18,13 @@
 
 namespace {
 
-using function = void (*)(const float*, float*, std::size_t);
+using function = void (*)(const float*, float*, std::size_t rows, std::size_t columns);
 
-void smx_softmax(const float* logits, float* probabilities, std::size_t n) {
+void smx_softmax(const float* logits, float* probabilities, std::size_t, std::size_t n) {
     smx::softmax(std::span(logits, n), std::span(probabilities, n));
 }
 
-void smx_log_softmax(const float* logits, float* log_probabilities, std::size_t n) {
+void smx_log_softmax(const float* logits, float* log_probabilities, std::size_t, std::size_t n) {
     smx::log_softmax(std::span(logits, n), std::span(log_probabilities, n));
 }
 
@@ -56,7 +56,7 @@ void measure(benchmark::State& state, function f, std::size_t n) {
     std::vector<float> result(n);
     const auto start = std::chrono::steady_clock::now();
     for (auto _ : state) {
-        f(logits.data(), result.data(), n);
+        f(logits.data(), result.data(), 1, n);
         benchmark::ClobberMemory();
     }
     const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
@@ -69,8 +69,8 @@ void measure(benchmark::State& state, function f, std::size_t n) {
 bool agree(function f, function g, std::size_t n) {
     const std::vector<float> logits = logits_of(n);
     std::vector<float> a(n), b(n);
-    f(logits.data(), a.data(), n);
-    g(logits.data(), b.data(), n);
+    f(logits.data(), a.data(), 1, n);
+    g(logits.data(), b.data(), 1, n);
     for (std::size_t i = 0; i < n; ++i)
         if (!(std::abs(a[i] - b[i]) <= 1e-3F * std::abs(b[i])))
             return false;

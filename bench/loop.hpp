@@ -1,17 +1,22 @@
-// The softmax and log-softmax that users write, compiled twice: CMakeLists.txt says with which flags.
+// The softmax and log-softmax that users write, row by row, float and double; compiled twice: CMakeLists.txt
+// says with which flags.
 #ifndef SMX_BENCH_LOOP_HPP
 #define SMX_BENCH_LOOP_HPP
 
 #include <cstddef>
 
 namespace loop_plain {
-void softmax(const float* logits, float* probabilities, std::size_t n);
-void log_softmax(const float* logits, float* log_probabilities, std::size_t n);
+template <class Real>
+void softmax(const Real* logits, Real* probabilities, std::size_t rows, std::size_t columns);
+template <class Real>
+void log_softmax(const Real* logits, Real* log_probabilities, std::size_t rows, std::size_t columns);
 } // namespace loop_plain
 
 namespace loop_fast {
-void softmax(const float* logits, float* probabilities, std::size_t n);
-void log_softmax(const float* logits, float* log_probabilities, std::size_t n);
+template <class Real>
+void softmax(const Real* logits, Real* probabilities, std::size_t rows, std::size_t columns);
+template <class Real>
+void log_softmax(const Real* logits, Real* log_probabilities, std::size_t rows, std::size_t columns);
 } // namespace loop_fast
 
 #endif

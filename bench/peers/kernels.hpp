@@ -5,6 +5,8 @@
 #ifndef SMX_BENCH_KERNELS_HPP
 #define SMX_BENCH_KERNELS_HPP
 
+#include "../loop.hpp"
+
 #include <cstddef>
 
 template <class Real>
@@ -16,20 +18,6 @@ void softmax(const Real* logits, Real* probabilities, std::size_t rows, std::siz
 template <class Real>
 void log_softmax(const Real* logits, Real* log_probabilities, std::size_t rows, std::size_t columns);
 } // namespace smx_peer
-
-namespace loop_plain {
-template <class Real>
-void softmax(const Real* logits, Real* probabilities, std::size_t rows, std::size_t columns);
-template <class Real>
-void log_softmax(const Real* logits, Real* log_probabilities, std::size_t rows, std::size_t columns);
-} // namespace loop_plain
-
-namespace loop_fast {
-template <class Real>
-void softmax(const Real* logits, Real* probabilities, std::size_t rows, std::size_t columns);
-template <class Real>
-void log_softmax(const Real* logits, Real* log_probabilities, std::size_t rows, std::size_t columns);
-} // namespace loop_fast
 
 namespace eigen_peer {
 extern const char* const version;

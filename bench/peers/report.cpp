@@ -75,24 +75,43 @@ static const peer_result* find(const shape_result& s, const std::string& name) {
     return nullptr;
 }
 
-void print_summary(operation what, const report& r) {
-    std::printf("\n| %s, %s, best ns per element |", name_of(what), r.type.c_str());
+// One Markdown table, shapes by peers; `cell` prints one, `last` the end of a line.
+template <class Cell, class Last>
+static void print_table(operation what, const report& r, const char* title, const char* last_title, Cell cell,
+                        Last last) {
+    std::printf("\n| %s, %s, %s |", name_of(what), r.type.c_str(), title);
     for (const auto& [name, description] : r.peers)
         std::printf(" %s |", name.c_str());
-    std::printf(" limit |\n|---|");
-    for (std::size_t i = 0; i <= r.peers.size(); ++i)
+    std::printf("%s\n|---|", last_title);
+    for (std::size_t i = 0; i < r.peers.size(); ++i)
         std::printf("---|");
-    std::puts("");
+    std::puts(*last_title ? "---|" : "");
     for (const shape_result& s : r.shapes) {
         if (s.what != what)
             continue;
         std::printf("| %s |", text_of(s.rows, s.columns).c_str());
         for (const auto& [name, description] : r.peers) {
-            const peer_result* const p = find(s, name);
-            p ? std::printf(" %.3g |", p->aligned.best) : std::printf(" |");
+            if (const peer_result* const p = find(s, name))
+                cell(*p);
+            std::printf(" |");
         }
-        s.limit ? std::printf(" %.3g |\n", s.limit->best) : std::printf(" |\n");
+        last(s);
+        std::puts("");
     }
+}
+
+void print_summary(operation what, const report& r) {
+    print_table(
+        what, r, "best ns per element", " limit |",
+        [](const peer_result& p) { std::printf(" %.3g", p.aligned.best); },
+        [](const shape_result& s) { s.limit ? std::printf(" %.3g |", s.limit->best) : std::printf(" |"); });
+    print_table(
+        what, r, "worst ulp, logits N(0,3); N(0,30)", "",
+        [](const peer_result& p) {
+            if (p.usual && p.wide)
+                std::printf(" %.3g; %.3g", p.usual->worst_ulp, p.wide->worst_ulp);
+        },
+        [](const shape_result&) {});
 }
 
 namespace {

@@ -51,7 +51,7 @@ std::string text_of(std::size_t rows, std::size_t columns);
 void print_head(const report& r);
 void print_head(operation what, const report& r);
 void print(const shape_result& s);
-// Best times, shapes by peers, as Markdown.
+// Best times and worst errors, shapes by peers, as Markdown.
 void print_summary(operation what, const report& r);
 
 // False: the file could not be written.
