@@ -1,0 +1,19 @@
+// The library as a module: import softmax; gives the names below, without the macros. Compile it once, with the flags
+// of the program, and with softmax.hpp on the include path.
+module;
+#include <softmax.hpp>
+
+export module softmax;
+
+export namespace smx {
+using smx::cross_entropy;
+using smx::cross_entropy_options;
+using smx::cross_entropy_per_row;
+using smx::log_softmax;
+using smx::logsumexp;
+using smx::reduction;
+using smx::shape;
+using smx::softmax;
+using smx::temperature_for;
+using smx::temperatures_for;
+} // namespace smx
