@@ -127,7 +127,7 @@ template <class Real>
 class examination {
 public:
     explicit examination(double temperature)
-        : scale_(detail::base2_scale_of<Real>(temperature)),
+        : scale_(detail::base2_scale_of_any<Real>(temperature)),
           exact_(temperature) {
         detail::dispatch<largest_uncentred, Real>(&scale_, &largest_);
     }

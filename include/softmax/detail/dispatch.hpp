@@ -5,6 +5,7 @@
 #define SMX_DETAIL_DISPATCH_HPP
 
 #include "short_logs.hpp"
+#include "short_rows.hpp"
 
 namespace smx::inline SMX_ABI::detail {
 
@@ -25,6 +26,8 @@ constexpr base2_scale<Real> assemble_scale(double hi, double lo, double temperat
     c.stretch = static_cast<Real>(stretch);
     c.scaled = !usual;
     c.inverse = usual ? static_cast<Real>(1 / temperature) : Real(0);
+    c.lowest = (2 - format<Real>::bias - term_range<Real>::lift) * c.inverse_hi;
+    c.highest = short_range<Real>::above * c.inverse_hi;
     c.temperature = temperature;
     return c;
 }
@@ -72,9 +75,10 @@ inline base2_scale<Real> base2_scale_of_any(double temperature) noexcept {
     }
     return assemble_scale<Real>(hi, lo, temperature, usual, shrink, stretch);
 }
+// T = 1 costs nothing, not even a copy; for any other, own is where the result is kept.
 template <class Real>
-inline base2_scale<Real> base2_scale_of(double temperature) noexcept {
-    return temperature == 1 ? scale_of_one<Real> : base2_scale_of_any<Real>(temperature);
+SMX_INLINE const base2_scale<Real>& base2_scale_of(double temperature, base2_scale<Real>& own) noexcept {
+    return temperature == 1 ? scale_of_one<Real> : (own = base2_scale_of_any<Real>(temperature));
 }
 
 // rows x n logits to probabilities, or their logarithms.
@@ -86,7 +90,7 @@ inline void softmax_rows(const Real* x, Real* y, std::size_t rows, std::size_t n
     }
     if (n > longest_short_row<Real>) {
         dispatch<map_rows<softmax_operation>, Real>(x, y, rows, n, &c);
-    } else if (rows != 1 || n > longest_single_row) {
+    } else if (rows != 1) {
         dispatch<map_grouped_rows, Real>(x, y, rows, n, &c);
     } else {
         dispatch<map_single_rows, Real>(x, y, rows, n, &c);
@@ -95,7 +99,7 @@ inline void softmax_rows(const Real* x, Real* y, std::size_t rows, std::size_t n
 template <class Real>
 inline void log_softmax_rows(const Real* x, Real* y, std::size_t rows, std::size_t n,
                              const base2_scale<Real>& c) noexcept {
-    if (n > longest_short_log_row) {
+    if (n > longest_short_log_row<Real>) {
         dispatch<map_rows<log_softmax_operation>, Real>(x, y, rows, n, &c);
     } else if (n != 0) {
         dispatch<map_short_logs, Real>(x, y, rows, n, &c);
@@ -105,7 +109,7 @@ inline void log_softmax_rows(const Real* x, Real* y, std::size_t rows, std::size
 template <class Real>
 inline void logsumexp_rows(const Real* x, Real* results, std::size_t rows, std::size_t n,
                            const base2_scale<Real>& c) noexcept {
-    if (n > longest_short_log_row || n == 0) {
+    if (n > longest_short_log_row<Real> || n == 0) {
         dispatch<reduce_rows, Real>(x, results, rows, n, &c);
     } else {
         dispatch<reduce_short_rows, Real>(x, results, rows, n, &c);

@@ -36,8 +36,9 @@ struct base2_scale {
     Real inverse_hi; // 1 / c
     Real usual;      // a row needs no centring up to |max shrink stretch| = usual
     Real shrink, stretch;
-    bool scaled;  // shrink and stretch are not 1
-    Real inverse; // 1 / T
+    bool scaled;          // shrink and stretch are not 1
+    Real inverse;         // 1 / T
+    Real lowest, highest; // logits that the reference 0 of short rows takes
     double temperature;
     template <class P>
     SMX_INLINE Real largest() const {
@@ -53,6 +54,13 @@ template <class P>
 struct row_reference {
     P hi, lo, upper, lower, magic, lowest;
 };
+template <class P>
+SMX_INLINE void share_scale(const base2_scale<typename P::real>& c, row_reference<P>& q) {
+    q.hi = splat<P>(c.hi);
+    q.lo = splat<P>(c.lo);
+    q.upper = splat<P>(c.upper);
+    q.lower = splat<P>(c.lower);
+}
 // (Written in place: GCC 12 copies a struct's vectors in two halves, and the load that follows waits for both.)
 template <class P>
 SMX_INLINE void refer(const base2_scale<typename P::real>& c, const P& maximum, row_reference<P>& q) {
@@ -66,10 +74,7 @@ SMX_INLINE void refer(const base2_scale<typename P::real>& c, const P& maximum, 
     }
     const P half = opaque(z - magic), n = half + half;
     constexpr typename P::real bias = format<typename P::real>::bias + R::lift;
-    q.hi = splat<P>(c.hi);
-    q.lo = splat<P>(c.lo);
-    q.upper = splat<P>(c.upper);
-    q.lower = splat<P>(c.lower);
+    share_scale(c, q);
     q.magic = opaque(splat<P>(R::magic + bias) - n);
     q.lowest = (n - splat<P>(bias)) * splat<P>(c.inverse_hi);
 }
@@ -146,6 +151,15 @@ SMX_INLINE void exponentials(P (&x)[K], const row_reference<P>* q) {
     SMX_UNROLL for (int k = 0; k < K; ++k) x[k] =
         multiply_add(r[k], p[k], z[k]); // one step shorter than (1 + r p) 2^k
 }
+
+// Whether a term has the same digits wherever it is computed: not with the excess digits of x87, nor where -ffast-math
+// allows algebra.
+inline constexpr bool terms_are_steady =
+#if defined(__FAST_MATH__) || (defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ == 2)
+    false;
+#else
+    true;
+#endif
 
 // log(1 + u + v) for u >= 0, v below an ulp of u: error below 0.8 ulp; NaN gives NaN. The logarithm of 1 + u
 // is k ln(2) + log(f), f in [0.7, 1.42], log(f) = 2 atanh(s) with s = (f - 1) / (f + 1); what 1 + u rounds

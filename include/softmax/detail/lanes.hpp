@@ -178,6 +178,61 @@ SMX_INLINE void store(Stored* to, const P& p) {
     }
 }
 
+// The first `count` numbers, in pieces of constant size: a loop would become a call of memcpy.
+template <int Piece, class Real>
+SMX_INLINE void copy_few(Real* to, const Real* from, std::size_t count) {
+    if constexpr (Piece > 0) {
+        if ((count & Piece) != 0) {
+            std::memcpy(to, from, Piece * sizeof(Real));
+            to += Piece;
+            from += Piece;
+        }
+        copy_few<Piece / 2>(to, from, count);
+    }
+}
+
+// Whether loads and stores of a pack can leave lanes out without touching their memory. (Clang takes the builtins only
+// in functions that carry the instruction set, and inlines these nowhere else.)
+template <class P>
+inline constexpr bool has_masks = SMX_GCC_X86 != 0 && sizeof(P) == 64;
+
+// The first `count` lanes, at most P::width, from memory, the others of `rest`; nothing beyond is read.
+template <class P, class Real = typename P::real>
+SMX_INLINE P load_below(const Real* from, std::size_t count, const P& rest) {
+#if SMX_GCC_X86
+    if constexpr (has_masks<P>) {
+        const auto mask = (1U << count) - 1;
+        if constexpr (sizeof(Real) == sizeof(float)) {
+            return {__builtin_ia32_loadups512_mask(from, rest.v, static_cast<unsigned short>(mask))};
+        } else {
+            return {__builtin_ia32_loadupd512_mask(from, rest.v, static_cast<unsigned char>(mask))};
+        }
+    }
+#endif
+    Real lanes[P::width];
+    store(lanes, rest);
+    copy_few<P::width>(lanes, from, count);
+    return load<P>(lanes);
+}
+// Stores the first `count` lanes; nothing beyond is written.
+template <class P, class Real = typename P::real>
+SMX_INLINE void store_below(Real* to, std::size_t count, const P& p) {
+#if SMX_GCC_X86
+    if constexpr (has_masks<P>) {
+        const auto mask = (1U << count) - 1;
+        if constexpr (sizeof(Real) == sizeof(float)) {
+            __builtin_ia32_storeups512_mask(to, p.v, static_cast<unsigned short>(mask));
+        } else {
+            __builtin_ia32_storeupd512_mask(to, p.v, static_cast<unsigned char>(mask));
+        }
+        return;
+    }
+#endif
+    Real lanes[P::width];
+    store(lanes, p);
+    copy_few<P::width>(to, lanes, count);
+}
+
 // Whether packs of these types have a fused multiply-add: wider than 16 bytes they come from AVX2 or AVX-512.
 // SMX_STRICT_BITS asks for std::fma in its absence: the same bits as everywhere, an order of magnitude
 // slower.
@@ -322,7 +377,6 @@ SMX_INLINE pack<Real, W> lanes_from(std::size_t skip, std::size_t first, const p
     return r;
 #endif
 }
-
 // Lane l of p where l < count, else of other.
 template <class Real, int W>
 SMX_INLINE pack<Real, W> lanes_below(std::size_t count, const pack<Real, W>& p, const pack<Real, W>& other) {
@@ -355,6 +409,22 @@ SMX_INLINE pack<Real, W> power_of_field(const pack<Real, W>& z) {
             return std::bit_cast<Real>(static_cast<bits>(std::bit_cast<bits>(s) << format<Real>::mantissa));
         },
         z);
+#endif
+}
+
+// Whether a pack can be scaled by powers of two in one instruction.
+template <class P>
+inline constexpr bool has_scaling = SMX_GCC_X86 != 0 && sizeof(P) == 64;
+
+// v 2^n for integers n: with has_scaling, infinite or 0 where that is too large or too small.
+template <class Real, int W>
+SMX_INLINE pack<Real, W> scaled_by_power(const pack<Real, W>& v, const pack<Real, W>& n) {
+#if SMX_GCC_X86
+    if constexpr (sizeof(Real) == sizeof(float)) {
+        return {__builtin_ia32_scalefps512_mask(v.v, n.v, v.v, static_cast<unsigned short>(-1), 4)};
+    } else {
+        return {__builtin_ia32_scalefpd512_mask(v.v, n.v, v.v, static_cast<unsigned char>(-1), 4)};
+    }
 #endif
 }
 

@@ -41,7 +41,7 @@ SMX_INLINE bool sum_long_row(const Real* x, std::size_t n, const base2_scale<Rea
     using P = typename M::vector;
     constexpr std::size_t chunk = 16 * M::block;
     const P one = splat<P>(1), zero = P{};
-    term_pass<M> pass{{}, zero, one, zero, one, zero};
+    term_pass<M> pass{{}, zero, one, zero, one, zero, chunk};
     s = {-std::numeric_limits<Real>::infinity(), 0, 0, {0, 0}};
     for (std::size_t i = 0; i < n;) {
         const std::size_t size = n - i < 2 * chunk ? n - i : chunk; // no chunk below one vector
@@ -78,10 +78,10 @@ SMX_INLINE bool sum_long_row(const Real* x, std::size_t n, const base2_scale<Rea
     return true;
 }
 
-// y = terms of x times factor. False, with nothing written, if the maximum is beyond the fast range.
+// y = terms of x times factor, none above `most`. False, with nothing written, if the maximum is beyond the fast range.
 template <class M, class Real = typename M::real>
 SMX_INLINE bool write_scaled_terms(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& c,
-                                   Real maximum, double_word<double> factor) {
+                                   Real maximum, double_word<double> factor, Real most) {
     using P = typename M::vector;
     constexpr std::size_t w = M::width;
     if (c.scaled || !(magnitude(maximum) <= c.template largest<P>())) {
@@ -92,6 +92,7 @@ SMX_INLINE bool write_scaled_terms(const Real* x, Real* y, std::size_t n, const 
     const Real h = static_cast<Real>(factor.hi);
     const P hi = splat<P>(h),
             lo = splat<P>(static_cast<Real>((factor.hi - static_cast<double>(h)) + factor.lo));
+    const P bound = splat<P>(most);
     P first[1] = {load<P>(x)}, last[1] = {load<P>(x + n - w)};
     exponentials(first, &q);
     exponentials(last, &q);
@@ -100,14 +101,14 @@ SMX_INLINE bool write_scaled_terms(const Real* x, Real* y, std::size_t n, const 
         n > longest_cached_row<Real> && x != y && std::bit_cast<std::uintptr_t>(y) % sizeof(Real) == 0;
     std::size_t i = 0;
     if (streams) {
-        store(y, times(first[0], hi, lo));
+        store(y, times_at_most(first[0], hi, lo, bound));
         i = misaligned != 0 ? w - misaligned : 0;
     }
     for (; i + 4 * w <= n; i += 4 * w) {
         P v[4];
         SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) v[k] = load<P>(x + i + k * w);
         exponentials(v, &q);
-        SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) v[k] = times(v[k], hi, lo);
+        SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) v[k] = times_at_most(v[k], hi, lo, bound);
         if (streams) {
             SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) stream(y + i + k * w, v[k]);
         } else {
@@ -117,10 +118,10 @@ SMX_INLINE bool write_scaled_terms(const Real* x, Real* y, std::size_t n, const 
     for (; i + w <= n; i += w) {
         P v[1] = {load<P>(x + i)};
         exponentials(v, &q);
-        store(y + i, times(v[0], hi, lo));
+        store(y + i, times_at_most(v[0], hi, lo, bound));
     }
     if (i < n) {
-        store(y + n - w, times(last[0], hi, lo));
+        store(y + n - w, times_at_most(last[0], hi, lo, bound));
     }
     if (streams) {
         flush_streams();

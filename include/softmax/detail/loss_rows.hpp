@@ -136,18 +136,18 @@ struct index_group {
         return n < lanes ? padded + k * lanes : gradient;
     }
 
-    SMX_INLINE void add(std::size_t k, const Real* x, Real* gradient, std::size_t target) {
+    SMX_INLINE void add(std::size_t k, const Real* x, Real* gradient, std::size_t target, std::size_t ahead) {
         logit[k] = x[target];
         row_sum<Real>& s = sum_of[k];
         const base2_scale<Real>& c = rule.scale;
         Real* const terms = terms_of(k, gradient);
         if (n < lanes) {
             const padded_row<M> p(x, n);
-            s = sum<M, Gradient>(p.logit, terms, lanes, c);
+            s = sum<M, Gradient>(p.logit, terms, lanes, c, 0);
         } else if (Gradient && stored(n)) {
-            s = sum<M, Gradient>(x, terms, n, c);
+            s = sum<M, Gradient>(x, terms, n, c, ahead);
         } else {
-            s = sum<M, false>(x, terms, n, c);
+            s = sum<M, false>(x, terms, n, c, ahead);
         }
         if constexpr (Gradient) {
             term[k] = static_cast<double>(logit[k] == s.maximum ? Real(s.top)
@@ -200,17 +200,18 @@ struct index_group {
     // gradient = factor p
     SMX_INLINE void write(std::size_t k, const Real* x, Real* gradient, double factor) {
         const row_sum<Real>& s = sum_of[k];
+        constexpr Real unbounded = (std::numeric_limits<Real>::max)();
         Real* const terms = terms_of(k, gradient);
         const bool usual = is_usual_factor(factor) || factor == 0;
         if (!stored(n)) {
-            if (usual &&
-                write_scaled_terms<M>(x, gradient, n, rule.scale, s.maximum, quotient<M>(factor, s))) {
+            if (usual && write_scaled_terms<M>(x, gradient, n, rule.scale, s.maximum, quotient<M>(factor, s),
+                                               unbounded)) {
                 return;
             }
-            sum<M, true>(x, gradient, n, rule.scale);
+            sum<M, true>(x, gradient, n, rule.scale, 0);
         }
         if (usual) [[likely]] {
-            scale<M>(terms, n < lanes ? lanes : n, quotient<M>(factor, s));
+            scale<M>(terms, n < lanes ? lanes : n, quotient<M>(factor, s), unbounded);
         } else {
             const double total = total_of(s);
             for (std::size_t i = 0; i < n; ++i) {
@@ -236,7 +237,8 @@ struct index_losses {
             for (std::size_t k = 0; k < count; ++k) {
                 if (targets[r + k] != ignored_row) {
                     const std::size_t at = (r + k) * n;
-                    group.add(k, rows->logits + at, advanced<Gradient>(rows->gradient, at), targets[r + k]);
+                    group.add(k, rows->logits + at, advanced<Gradient>(rows->gradient, at), targets[r + k],
+                              r + k + 1 < rows->count ? n : 0);
                 }
             }
             group.logarithms(count);
@@ -305,7 +307,8 @@ struct mixed_row {
     const Real* x;
     const Real* given;
     const Real* weights;
-    std::size_t n; // at least a logical vector
+    std::size_t n;     // at least a logical vector
+    std::size_t ahead; // see term_pass
     row_sum<Real> s{};
     double weight = 0, top_weight = 0; // of all classes, and of the maximum where it is one
     double away = 0;                   // the sum of v_c (max - x_c) / T
@@ -452,7 +455,7 @@ struct mixed_row {
     SMX_INLINE double run(Real* out, std::size_t target, double& logsumexp) {
         const double t = rule.scale.temperature;
         Real* const nowhere = nullptr;
-        s = sum<M, false>(x, nowhere, n, rule.scale);
+        s = sum<M, false>(x, nowhere, n, rule.scale, ahead);
         if (is_infinite(s.maximum)) [[unlikely]] {
             fill(out, out != nullptr ? n : 0, std::numeric_limits<Real>::quiet_NaN());
             return logsumexp = std::numeric_limits<double>::quiet_NaN();
@@ -499,7 +502,8 @@ struct mixed_losses {
                 rows->losses[r] = rows->logsumexps[r] = 0;
                 fill(gradient, gradient != nullptr ? n : 0, Real(0));
             } else if (n >= lanes) {
-                mixed_row<M, Given, Weighted> row{*rule, x, given, rule->class_weights, n};
+                mixed_row<M, Given, Weighted> row{
+                    *rule, x, given, rule->class_weights, n, r + 1 < rows->count ? n : 0};
                 rows->losses[r] = row.run(gradient, target, rows->logsumexps[r]);
             } else if constexpr (Weighted) {
                 padded_row<M> p(x, n);
@@ -507,7 +511,7 @@ struct mixed_losses {
                 for (std::size_t i = 0; Given && i < n; ++i) {
                     shares[i] = given[i];
                 }
-                mixed_row<M, Given, true> row{*rule, p.logit, shares, weights, lanes};
+                mixed_row<M, Given, true> row{*rule, p.logit, shares, weights, lanes, 0};
                 rows->losses[r] =
                     row.run(gradient != nullptr ? p.result : nullptr, target, rows->logsumexps[r]);
                 p.write(gradient, gradient != nullptr ? n : 0);

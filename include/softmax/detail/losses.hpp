@@ -94,7 +94,8 @@ public:
     constexpr bool suits_kernels() const { return is_divisor(formula.temperature) && !formula.cap.is_on(); }
 
     loss_rule<Real> rule(const Work& divisor) const {
-        return {base2_scale_of<Real>(formula.temperature),
+        base2_scale<Real> own;
+        return {base2_scale_of<Real>(formula.temperature, own),
                 classes,
                 class_weights_.empty() ? nullptr : class_weights_.data(),
                 kept_,

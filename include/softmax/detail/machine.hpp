@@ -17,18 +17,20 @@
 #define SMX_NOINLINE [[gnu::noinline]] inline
 #define SMX_UNROLL _Pragma("GCC unroll 16")
 #define SMX_PREFETCH(p) __builtin_prefetch(p)
+#define SMX_PREFETCH_TO_WRITE(p) __builtin_prefetch(p, 1)
 #else
 #define SMX_INLINE inline
 #define SMX_LAMBDA_INLINE
 #define SMX_NOINLINE inline
 #define SMX_UNROLL
 #define SMX_PREFETCH(p) static_cast<void>(p)
+#define SMX_PREFETCH_TO_WRITE(p) static_cast<void>(p)
 #endif
 
 #if defined(__x86_64__) && SMX_VECTORS
 #define SMX_X86 1
-#define SMX_AVX2 [[gnu::target("avx2,fma"), gnu::noinline]] inline
-#define SMX_AVX512 [[gnu::target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma"), gnu::noinline]] inline
+#define SMX_AVX2 [[gnu::target("avx2,fma,prfchw"), gnu::noinline]] inline
+#define SMX_AVX512 [[gnu::target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma,prfchw"), gnu::noinline]] inline
 #else
 #define SMX_X86 0
 #endif
@@ -62,7 +64,7 @@
 // names it): what it might contract elsewhere must be written as a fused operation. x87: through memory,
 // which takes the excess digits off as well.
 #if defined(__GNUC__) && (defined(__x86_64__) || (defined(__i386__) && defined(__SSE2_MATH__)))
-#define SMX_HIDE(x) __asm__("" : "+x"(x))
+#define SMX_HIDE(x) __asm__("" : "+v"(x))
 #elif defined(__aarch64__) && defined(__GNUC__)
 #define SMX_HIDE(x) __asm__("" : "+w"(x))
 #elif defined(__GNUC__)

@@ -43,29 +43,32 @@ struct padded_row {
 };
 
 template <bool Store, class M, class Real = typename M::real>
-SMX_INLINE row_sum<Real> sum_any_row(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& c) {
+SMX_INLINE row_sum<Real> sum_any_row(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& c,
+                                     std::size_t ahead) {
     row_sum<Real> s;
     if constexpr (!Store) {
         if (n > longest_row_read_twice<Real> && sum_long_row<M>(x, n, c, s)) {
             return s;
         }
     }
-    return sum_row<M, Store>(x, y, n, c);
+    return sum_row<M, Store>(x, y, n, c, ahead);
 }
 
-// sum_row in a function of its own: it is most of the code, and every operation needs it.
+// sum_row in a function of its own: it is most of the code, and every operation needs it. ahead: where the next row
+// stands, see term_pass; 0 if there is none.
 template <bool Store>
 struct sum_body {
     template <class M, class Real>
     SMX_INLINE static void run(const Real* x, Real* y, std::size_t n, const base2_scale<Real>* c,
-                               row_sum<Real>* s) {
-        *s = sum_any_row<Store, M>(x, y, n, *c);
+                               std::size_t ahead, row_sum<Real>* s) {
+        *s = sum_any_row<Store, M>(x, y, n, *c, ahead);
     }
 };
 template <class M, bool Store, class Real = typename M::real>
-SMX_INLINE row_sum<Real> sum(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& c) {
+SMX_INLINE row_sum<Real> sum(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& c,
+                             std::size_t ahead) {
     row_sum<Real> s;
-    run_apart<M, sum_body<Store>>(x, y, n, &c, &s);
+    run_apart<M, sum_body<Store>>(x, y, n, &c, ahead, &s);
     return s;
 }
 
@@ -98,14 +101,15 @@ SMX_INLINE double distance(Real x, Real y, double temperature) {
 struct softmax_operation {
     template <class M>
     SMX_INLINE static void row(const typename M::real* x, typename M::real* y, std::size_t n,
-                               const base2_scale<typename M::real>& c) {
+                               const base2_scale<typename M::real>& c, std::size_t ahead) {
+        constexpr typename M::real one = 1;
         if (n > longest_stored_row<typename M::real>) {
-            const row_sum<typename M::real> s = sum<M, false>(x, y, n, c);
-            if (write_scaled_terms<M>(x, y, n, c, s.maximum, quotient<M>(1.0, s))) {
+            const row_sum<typename M::real> s = sum<M, false>(x, y, n, c, ahead);
+            if (write_scaled_terms<M>(x, y, n, c, s.maximum, quotient<M>(1.0, s), one)) {
                 return;
             }
         }
-        scale<M>(y, n, quotient<M>(1.0, sum<M, true>(x, y, n, c)));
+        scale<M>(y, n, quotient<M>(1.0, sum<M, true>(x, y, n, c, ahead)), one);
     }
 };
 
@@ -113,10 +117,10 @@ struct softmax_operation {
 struct log_softmax_operation {
     template <class M>
     SMX_INLINE static void row(const typename M::real* x, typename M::real* y, std::size_t n,
-                               const base2_scale<typename M::real>& c) {
+                               const base2_scale<typename M::real>& c, std::size_t ahead) {
         using P = typename M::vector;
         using Real = typename M::real;
-        const row_sum<Real> s = sum<M, false>(x, y, n, c);
+        const row_sum<Real> s = sum<M, false>(x, y, n, c, ahead);
         const double log_sum = is_infinite(s.maximum) ? s.top : log_of_sum<M>(s);
         if (c.scaled || !(magnitude(s.maximum) <= c.usual)) {
             for (std::size_t i = 0; i < n; ++i) {
@@ -148,10 +152,10 @@ struct log_softmax_operation {
 struct logsumexp_operation {
     template <class M>
     SMX_INLINE static typename M::real row(const typename M::real* x, std::size_t n,
-                                           const base2_scale<typename M::real>& c) {
+                                           const base2_scale<typename M::real>& c, std::size_t ahead) {
         using Real = typename M::real;
         Real* const nowhere = nullptr;
-        const row_sum<Real> s = sum<M, false>(x, nowhere, n, c);
+        const row_sum<Real> s = sum<M, false>(x, nowhere, n, c, ahead);
         if (is_infinite(s.maximum)) {
             return has_nan(x, n) ? std::numeric_limits<Real>::quiet_NaN() : s.maximum;
         }
@@ -181,8 +185,8 @@ struct map_rows {
         const bool padded = n < std::size_t(M::lanes);
         for (std::size_t r = 0; r < rows; ++r, x += n, y += n) {
             padded_row<M> p(x, padded ? n : 0);
-            Operation::template row<M>(padded ? p.logit : x, padded ? p.result : y, padded ? M::lanes : n,
-                                       *c);
+            Operation::template row<M>(padded ? p.logit : x, padded ? p.result : y, padded ? M::lanes : n, *c,
+                                       r + 1 < rows ? n : 0);
             p.write(y, padded ? n : 0);
         }
     }
@@ -194,7 +198,8 @@ struct reduce_rows {
         const bool padded = n < std::size_t(M::lanes);
         for (std::size_t r = 0; r < rows; ++r, x += n) {
             const padded_row<M> p(x, padded ? n : 0);
-            results[r] = logsumexp_operation::row<M>(padded ? p.logit : x, padded ? M::lanes : n, *c);
+            results[r] = logsumexp_operation::row<M>(padded ? p.logit : x, padded ? M::lanes : n, *c,
+                                                     r + 1 < rows ? n : 0);
         }
     }
 };

@@ -108,7 +108,8 @@ constexpr O map_row(I first, S last, O out, const Work& temperature) {
     if constexpr (kernel_rows<I, O>) {
         if (!std::is_constant_evaluated() && is_divisor(temperature)) {
             const std::size_t classes = size_of(row<I, S>{first, last});
-            const auto scale = base2_scale_of<Value>(temperature);
+            base2_scale<Value> own;
+            const auto& scale = base2_scale_of<Value>(temperature, own);
             if constexpr (neighbours<I> && neighbours<O>) {
                 Route::run(first, out, 1, classes, scale);
                 return out + classes;
@@ -128,7 +129,8 @@ constexpr bool map_batch(I in, O out, const shape& batch, const Work& temperatur
     if constexpr (kernel_rows<I, O>) {
         if (!std::is_constant_evaluated() && is_divisor(temperature)) {
             using real = typename pointee<O>::type;
-            const auto scale = base2_scale_of<real>(temperature);
+            base2_scale<real> own;
+            const auto& scale = base2_scale_of<real>(temperature, own);
             const auto run = [&](const real* x, real* y, std::size_t rows) {
                 Route::run(x, y, rows, batch.classes, scale);
             };
@@ -148,7 +150,8 @@ constexpr Work reduce_row(I first, S last, const Work& temperature) {
         using real = typename pointee<I>::type;
         if (!std::is_constant_evaluated() && is_divisor(temperature)) {
             const std::size_t classes = size_of(row<I, S>{first, last});
-            const auto scale = base2_scale_of<real>(temperature);
+            base2_scale<real> own;
+            const auto& scale = base2_scale_of<real>(temperature, own);
             real result{};
             if constexpr (neighbours<I>) {
                 logsumexp_rows(first, &result, 1, classes, scale);
@@ -168,7 +171,8 @@ template <class I, class O, class Work>
 constexpr bool reduce_batch(I in, O results, const shape& batch, const Work& temperature) {
     if constexpr (kernel_rows<I, O>) {
         if (!std::is_constant_evaluated() && is_divisor(temperature) && batch.classes != 0) {
-            const auto scale = base2_scale_of<typename pointee<O>::type>(temperature);
+            base2_scale<typename pointee<O>::type> own;
+            const auto& scale = base2_scale_of<typename pointee<O>::type>(temperature, own);
             if (batch.inner != 1) {
                 return logsumexp_inner(in, results, batch.outer, batch.classes, batch.inner, scale);
             }

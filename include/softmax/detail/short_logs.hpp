@@ -1,232 +1,268 @@
-// The logarithms of short rows: log_softmax and logsumexp. They need the maximum of a row in any case, so each
-// row has its own reference; what comes once a row, the term of the maximum and the logarithm above all, is
-// computed for many rows at once. The sums are those of short_rows.hpp without the maxima, which are counted:
-// log1p gets its argument, and a dominant class costs the others no digit. Leans on short_rows.hpp.
+// The logarithms of short rows: log_softmax and logsumexp. The sum less one term of the maximum is the argument of log1p;
+// where that cancels, the maxima stay out of the sum. Leans on short_sums.hpp and operations.hpp.
 #ifndef SMX_DETAIL_SHORT_LOGS_HPP
 #define SMX_DETAIL_SHORT_LOGS_HPP
 
-#include "short_rows.hpp"
+#include "operations.hpp"
+#include "short_sums.hpp"
 
 namespace smx::inline SMX_ABI::detail {
 
-// Beyond, with the maximum of each row to find, long rows are no slower: at 500 floats 0.44 as short, 0.43 as long ones.
-inline constexpr std::size_t longest_short_log_row = 256;
+// Long rows need their maximum in any case: ns an element of a batch, as short rows / as long ones, Zen 5: floats at 1000 0.18 /
+// 0.22, at 2048 0.18 / 0.16.
+template <class Real>
+inline constexpr std::size_t longest_short_log_row = longest_short_row<Real> / 2;
 
-// The sum of the terms without those of the maximum, and how many these are.
-template <class R, class Real = typename R::real, class V = typename R::vector>
+// log1p(u), u = (sum + error - top) / top: all terms but one maximum over that maximum; a row in each lane. The difference is
+// exact to 2^-100 of the sum for doubles, 2^-46 for floats: a smaller u has to come from elsewhere. (Where top is not the
+// term that is in the sum, each does.)
+template <class Real>
+inline constexpr double least_by_difference = !terms_are_steady ? (std::numeric_limits<double>::max)()
+                                              : sizeof(Real) == sizeof(float) ? 0x1p-16
+                                                                              : 0x1p-40;
+template <class Real, class D>
+SMX_INLINE D log_of_sums(const D& sum, const D& error, const D& top, D& u) {
+    if constexpr (sizeof(Real) == sizeof(float)) {
+        u = opaque(sum - top) / top;
+        return log_of_one_plus(u, D{});
+    } else {
+        D lost;
+        const D rest = exact_sum(sum, D{} - top, lost);
+        u = rest / top;
+        return log_of_one_plus(u, (remainder_of(rest, u, top) + (lost + error)) / top);
+    }
+}
+
+// The sum of the terms of a row without those of the maximum, and how many these are.
+template <class M, class Real = typename M::real, class V = typename M::vector>
 SMX_INLINE double_word<double> sum_below_maximum(const Real* x, std::size_t n, const row_reference<V>& q,
                                                  const V& maximum, double& tops) {
     const V one = splat<V>(1);
-    tally<R> sum;
+    tally<M> sum;
     V found = V{};
-    for_each_chunk<R>(x, n, [&](const chunk& c, const V(&logit)[R::parts]) SMX_LAMBDA_INLINE {
-        V v[R::parts], is_top[R::parts];
-        SMX_UNROLL for (int h = 0; h < R::parts; ++h) {
-            is_top[h] = where_equal(logit[h], maximum, one, V{});
-            v[h] = logit[h];
+    chunk c{};
+    for (std::size_t i = 0; !c.is_last; i += M::lanes) {
+        V v[M::parts], term[M::parts];
+        c = chunk_at<M>(i, n);
+        load_own_logits<M>(x, c, v);
+        SMX_UNROLL for (int h = 0; h < M::parts; ++h) term[h] = v[h];
+        exponentials(term, &q);
+        SMX_UNROLL for (int h = 0; h < M::parts; ++h) {
+            sum.add(where_equal(v[h], maximum, V{}, term[h]), h);
+            found = found + where_equal(v[h], maximum, one, V{});
         }
-        exponentials(v, &q);
-        SMX_UNROLL for (int h = 0; h < R::parts; ++h) {
-            found = found + (c.last ? own_lanes<R>(c, h, is_top[h]) : is_top[h]);
-            v[h] = v[h] * (one - is_top[h]); // exact
-        }
-        add_chunk<R>(sum, c, v);
-    });
+    }
     tops = static_cast<double>(sum_of_lanes(found));
     return sum.total();
 }
 
-// log1p of all terms but one maximum, over that maximum; a row in each lane.
-template <class Real, class D>
-SMX_INLINE D log_of_sums(const D& rest, const D& error, const D& tops, const D& top) {
-    const D more = opaque((tops - splat<D>(1)) * top);
-    if constexpr (sizeof(Real) == sizeof(float)) {
-        return log_of_one_plus((rest + more) / top, D{});
-    } else {
-        D lost;
-        const D sum = exact_sum(rest, more, lost), u = sum / top;
-        return log_of_one_plus(u, (remainder_of(sum, u, top) + (lost + error)) / top);
+// Of one row, where the difference does not do.
+struct precise_log_sum {
+    template <class M, class Real>
+    SMX_INLINE static double run(const Real* x, std::size_t n, Real maximum, const base2_scale<Real>* c) {
+        using V = typename M::vector;
+        V top[1] = {splat<V>(maximum)};
+        row_reference<V> q;
+        refer(*c, top[0], q);
+        double tops;
+        const double_word<double> s = sum_below_maximum<M>(x, n, q, top[0], tops);
+        exponentials(top, &q);
+        const double t = static_cast<double>(top[0].v[0]);
+        return log_of_sum<M>(row_sum<Real>{maximum, t, tops, s});
     }
-}
+};
 
-// y = (x - maximum) / T - log_sum. y may be x: the last chunk is read before the one before it is written.
-template <class R, class Real = typename R::real>
-SMX_INLINE void write_logs(const Real* x, Real* y, std::size_t n, Real maximum, double log_sum,
-                           Real inverse_temperature) {
-    using V = typename R::vector;
-    constexpr std::size_t lanes = R::lanes;
-    const V m = splat<V>(maximum), inverse = splat<V>(inverse_temperature),
-            minus = splat<V>(static_cast<Real>(-log_sum));
-    const auto result = [&](const V& v)
-                            SMX_LAMBDA_INLINE { return multiply_add(opaque(v - m), inverse, minus); };
-    V last[R::parts];
-    Real padded[lanes];
-    pad_row<R>(x, n, padded);
-    load_chunk<R>(n < lanes ? padded : x + n - lanes, last);
-    for (std::size_t i = 0; i + lanes < n; i += R::width) {
-        store(y + i, result(load<V>(x + i)));
+// (x - maximum) / T - log_sum, for the logits of one row.
+template <class M>
+struct log_line {
+    using V = typename M::vector;
+    using Real = typename M::real;
+    V maximum, inverse, minus;
+
+    SMX_INLINE log_line(Real max, double log_sum, const base2_scale<Real>& c)
+        : maximum(splat<V>(max)),
+          inverse(splat<V>(c.inverse)),
+          minus(splat<V>(static_cast<Real>(-log_sum))) {}
+    SMX_INLINE V operator()(const V& x) const { return multiply_add(opaque(x - maximum), inverse, minus); }
+};
+
+// y may be x: the last chunk is read before the one before it is written.
+template <class M, class Real = typename M::real>
+SMX_INLINE void write_logs(const Real* x, Real* y, std::size_t n, const log_line<M>& line) {
+    using V = typename M::vector;
+    constexpr std::size_t lanes = M::lanes, w = M::width;
+    V last[M::parts];
+    load_logits<M>(x, chunk_at<M>(n - 1, n), last);
+    std::size_t i = 0;
+    for (; i + 4 * w < n; i += 4 * w) {
+        V v[4];
+        SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) v[k] = line(load<V>(x + i + k * w));
+        SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) store(y + i + k * w, v[k]);
     }
-    SMX_UNROLL for (int h = 0; h < R::parts; ++h) {
-        store((n < lanes ? padded : y + n - lanes) + h * R::width, result(last[h]));
+    for (; i + lanes < n; i += w) {
+        store(y + i, line(load<V>(x + i)));
     }
-    for (std::size_t i = 0; n < lanes && i < n; ++i) {
-        y[i] = padded[i];
-    }
+    SMX_UNROLL for (int h = 0; h < M::parts; ++h) last[h] = line(last[h]);
+    store_results<M>(y, n, last);
 }
 
 // The maxima of up to `rows` rows, and log(sum of exp((x - max) / T)).
 template <class M>
-struct short_log_group {
-    using P = typename M::vector;
-    using Real = typename M::real;
+struct short_log_group : short_group<M> {
+    using typename short_group<M>::P;
+    using typename short_group<M>::Real;
     using D = typename M::wide;
-    static constexpr std::size_t rows = 16, w = M::width;
-    alignas(64) Real maximum[rows], magic[rows], lowest[rows], top[rows];
-    alignas(64) double rest[rows], error[rows], tops[rows], log_sum[rows];
+    using short_group<M>::rows, short_group<M>::sum, short_group<M>::error, short_group<M>::top;
+    alignas(64) double log_sum[rows];
 
-    // False if a maximum is out of the range of references.
-    template <class R>
-    SMX_INLINE bool run(const Real* x, std::size_t count, std::size_t n, const base2_scale<Real>& c) {
-        bool usual = true;
-        for (std::size_t r = 0; r < rows; ++r) {
-            maximum[r] = r < count ? maximum_of_chunks<R>(x + r * n, n) : Real(0);
-            usual = usual && magnitude(maximum[r]) <= c.template largest<P>();
+    // False if there are rows for which no reference will do. y: what will be written.
+    SMX_INLINE bool run(const Real* x, const Real* y, std::size_t count, std::size_t n,
+                        const base2_scale<Real>& c, int& tries) {
+        if (!this->template add_up<true>(x, y, count, n, c, tries)) {
+            return false;
         }
-        if (usual) {
-            refer_rows(c);
-            add_terms<R>(x, count, n, c);
-            take_logarithms();
+        SMX_UNROLL for (std::size_t r = 0; r < rows; r += D::width) {
+            const D t = convert<double>(load<pack<Real, D::width>>(top + r));
+            D u;
+            store(log_sum + r, log_of_sums<Real>(load<D>(sum + r), load<D>(error + r), t, u));
+            store(others + r, u);
         }
-        return usual;
+        for (std::size_t r = 0; r < count; ++r) {
+            if (others[r] < least_by_difference<Real>) [[unlikely]] {
+                log_sum[r] = run_apart<M, precise_log_sum>(x + r * n, n, this->maximum[r], &c);
+            }
+        }
+        return true;
     }
 
 private:
-    SMX_INLINE void refer_rows(const base2_scale<Real>& c) {
-        SMX_UNROLL for (std::size_t r = 0; r < rows; r += w) {
-            P t[1] = {load<P>(maximum + r)};
-            row_reference<P> q;
-            refer(c, t[0], q);
-            exponentials(t, &q);
-            store(magic + r, q.magic);
-            store(lowest + r, q.lowest);
-            store(top + r, t[0]);
-        }
-    }
-
-    template <class R>
-    SMX_INLINE void add_terms(const Real* x, std::size_t count, std::size_t n, const base2_scale<Real>& c) {
-        using V = typename R::vector;
-        row_reference<V> q;
-        q.hi = splat<V>(c.hi);
-        q.lo = splat<V>(c.lo);
-        q.upper = splat<V>(c.upper);
-        q.lower = splat<V>(c.lower);
-        for (std::size_t r = 0; r < rows; ++r) {
-            rest[r] = error[r] = tops[r] = 1;
-            if (r < count) {
-                q.magic = splat<V>(magic[r]);
-                q.lowest = splat<V>(lowest[r]);
-                const auto s = sum_below_maximum<R>(x + r * n, n, q, splat<V>(maximum[r]), tops[r]);
-                rest[r] = s.hi;
-                error[r] = s.lo;
-            }
-        }
-    }
-
-    SMX_INLINE void take_logarithms() {
-        SMX_UNROLL for (std::size_t r = 0; r < rows; r += D::width) {
-            const D t = convert<double>(load<pack<Real, D::width>>(top + r));
-            store(log_sum + r,
-                  log_of_sums<Real>(load<D>(rest + r), load<D>(error + r), load<D>(tops + r), t));
-        }
-    }
+    alignas(64) double others[rows];
 };
 
-// The same for one row, whose numbers need no arrays: loads that wait for narrower stores cost as much as the
-// arithmetic.
-template <class R, class Real = typename R::real>
+// One row. False if there is no reference for it, or no number to be found.
+template <class M, class Real = typename M::real>
 SMX_INLINE bool short_log_row(const Real* x, std::size_t n, const base2_scale<Real>& c, Real& maximum,
                               double& log_sum) {
-    using V = typename R::vector;
-    using D = typename R::wide;
-    maximum = maximum_of_chunks<R>(x, n);
-    if (!(magnitude(maximum) <= c.template largest<V>())) {
-        return false;
+    using V = typename M::vector;
+    using D = typename M::wide;
+    alignas(64) Real term[longest_short_row<Real>];
+    V last[M::parts], top[1];
+    const auto sum_by = [&](const auto& q) SMX_LAMBDA_INLINE {
+        top[0] = splat<V>(maximum);
+        short_terms(top, q);
+        return sum_short_terms<M>(x, n, q, term, last, term);
+    };
+    maximum = maximum_of_chunks<M>(x, n, n);
+    double_word<double> s = sum_by(zero_reference<V>(c));
+    if (!is_usual_sum<Real>(s.hi)) [[unlikely]] {
+        if (!(magnitude(maximum) <= c.template largest<V>())) {
+            return false;
+        }
+        row_reference<V> q;
+        refer(c, splat<V>(maximum), q);
+        s = sum_by(q);
+        if (!is_usual_sum<Real>(s.hi)) {
+            return false;
+        }
     }
-    V top[1] = {splat<V>(maximum)};
-    row_reference<V> q;
-    refer(c, top[0], q);
-    double tops;
-    const double_word<double> s = sum_below_maximum<R>(x, n, q, top[0], tops);
-    exponentials(top, &q);
-    log_sum = log_of_sums<Real>(splat<D>(s.hi), splat<D>(s.lo), splat<D>(tops),
-                                splat<D>(static_cast<double>(top[0].v[0])))
-                  .v[0];
+    D u;
+    log_sum =
+        log_of_sums<Real>(splat<D>(s.hi), splat<D>(s.lo), splat<D>(static_cast<double>(top[0].v[0])), u).v[0];
+    if (u.v[0] < least_by_difference<Real>) [[unlikely]] {
+        log_sum = run_apart<M, precise_log_sum>(x, n, maximum, &c);
+    }
     return true;
 }
 
-// finish(machine, row, maximum, log_sum) for each row that fits, general(row) for each other.
-template <class M, class Finish, class General, class Real = typename M::real>
-SMX_INLINE void for_each_short_log(const Real* x, std::size_t rows, std::size_t n, const base2_scale<Real>& c,
-                                   Finish finish, General general) {
-    const auto run = [&](auto machine) SMX_LAMBDA_INLINE {
-        using R = decltype(machine);
-        std::size_t alone = c.scaled || rows < 3 ? rows : 0; // rows to be done one by one
-        for (std::size_t r = 0; r < rows;) {
-            if (alone == 0) {
-                constexpr std::size_t most = short_log_group<M>::rows;
-                const std::size_t count = rows - r < most ? rows - r : most;
-                short_log_group<M> group;
-                if (!group.template run<R>(x + r * n, count, n, c)) [[unlikely]] {
-                    alone = count;
-                    continue;
-                }
-                for (std::size_t k = 0; k < count; ++k, ++r) {
-                    finish(machine, r, group.maximum[k], group.log_sum[k]);
-                }
-                continue;
-            }
-            Real maximum;
-            double log_sum;
-            if (!c.scaled && short_log_row<R>(x + r * n, n, c, maximum, log_sum)) {
-                finish(machine, r, maximum, log_sum);
-            } else {
-                general(r);
-            }
-            --alone;
-            ++r;
-        }
-    };
-    n < M::lanes ? run(half_machine<M>{}) : run(M{});
-}
+// What becomes of the maxima and the logarithms of sums: the logarithms of all probabilities ...
+struct map_short_logs_operation {
+    using general = map_rows<log_softmax_operation>;
+    static constexpr std::size_t results_of(std::size_t n) { return n; }
 
-struct map_short_logs {
+    template <class M, class Real = typename M::real>
+    SMX_INLINE static void finish(const Real* x, Real* y, std::size_t n, Real maximum, double log_sum,
+                                  const base2_scale<Real>& c) {
+        write_logs<M>(x, y, n, {maximum, log_sum, c});
+    }
+    // Rows shorter than a chunk run over into the next one, which is done after them: in the group's own room, since y may
+    // be x.
+    template <class M, class Real = typename M::real>
+    SMX_INLINE static void finish_group(short_log_group<M>& group, const Real* x, Real* y, std::size_t count,
+                                        std::size_t n, const base2_scale<Real>& c) {
+        using V = typename M::vector;
+        constexpr std::size_t lanes = M::lanes, w = M::width;
+        const std::size_t size = count * n;
+        for (std::size_t r = 0; r < count; ++r) {
+            const log_line<M> line(group.maximum[r], group.log_sum[r], c);
+            const std::size_t at = r * n;
+            if (n >= lanes) {
+                write_logs<M>(x + at, y + at, n, line);
+            } else if (at + lanes <= size) {
+                for (std::size_t i = 0; i < n; i += w) {
+                    store(group.term + at + i, line(load<V>(x + at + i)));
+                }
+            } else {
+                write_logs<M>(x + at, group.term + at, n, line);
+            }
+        }
+        for (std::size_t i = 0; n < lanes && i < size; i += w) {
+            const std::size_t at = i + w <= size ? i : size - w;
+            store(y + at, load<V>(group.term + at));
+        }
+    }
+};
+// ... or one logsumexp a row.
+struct reduce_short_logs_operation {
+    using general = reduce_rows;
+    static constexpr std::size_t results_of(std::size_t) { return 1; }
+
+    template <class M, class Real = typename M::real>
+    SMX_INLINE static void finish(const Real*, Real* results, std::size_t, Real maximum, double log_sum,
+                                  const base2_scale<Real>& c) {
+        *results = logsumexp_operation::assemble<M>(maximum, log_sum, c);
+    }
+    template <class M, class Real = typename M::real>
+    SMX_INLINE static void finish_group(short_log_group<M>& group, const Real*, Real* results,
+                                        std::size_t count, std::size_t, const base2_scale<Real>& c) {
+        for (std::size_t r = 0; r < count; ++r) {
+            results[r] = logsumexp_operation::assemble<M>(group.maximum[r], group.log_sum[r], c);
+        }
+    }
+};
+
+template <class Operation>
+struct short_logs {
     template <class M, class Real>
     SMX_INLINE static void run(const Real* x, Real* y, std::size_t rows, std::size_t n,
                                const base2_scale<Real>* c) {
-        for_each_short_log<M>(
-            x, rows, n, *c,
-            [&](auto machine, std::size_t r, Real maximum, double log_sum) SMX_LAMBDA_INLINE {
-                write_logs<decltype(machine)>(x + r * n, y + r * n, n, maximum, log_sum, c->inverse);
-            },
-            [&](std::size_t r) SMX_LAMBDA_INLINE {
-                run_apart<M, map_rows<log_softmax_operation>>(x + r * n, y + r * n, std::size_t{1}, n, c);
-            });
+        using group_of = short_log_group<M>;
+        const std::size_t fit = group_of::room / n, most = fit < group_of::rows ? fit : group_of::rows;
+        const std::size_t results = Operation::results_of(n);
+        int tries = 3;
+        for (std::size_t count; rows != 0; rows -= count, x += count * n, y += count * results) {
+            count = rows < most ? rows : most;
+            group_of group;
+            if (!c->scaled && count > 2 && count * n >= 4 * std::size_t(M::width) &&
+                group.run(x, results == n ? y : group.term, count, n, *c, tries)) [[likely]] {
+                Operation::template finish_group<M>(group, x, y, count, n, *c);
+                continue;
+            }
+            for (std::size_t r = 0; r < count; ++r) {
+                const Real* const from = x + r * n;
+                Real* const to = y + r * results;
+                Real maximum;
+                double log_sum;
+                if (!c->scaled && short_log_row<M>(from, n, *c, maximum, log_sum)) {
+                    Operation::template finish<M>(from, to, n, maximum, log_sum, *c);
+                } else {
+                    run_apart<M, typename Operation::general>(from, to, std::size_t{1}, n, c);
+                }
+            }
+        }
     }
 };
-struct reduce_short_rows {
-    template <class M, class Real>
-    SMX_INLINE static void run(const Real* x, Real* results, std::size_t rows, std::size_t n,
-                               const base2_scale<Real>* c) {
-        for_each_short_log<M>(
-            x, rows, n, *c,
-            [&](auto, std::size_t r, Real maximum, double log_sum)
-                SMX_LAMBDA_INLINE { results[r] = logsumexp_operation::assemble<M>(maximum, log_sum, *c); },
-            [&](std::size_t r) SMX_LAMBDA_INLINE {
-                run_apart<M, reduce_rows>(x + r * n, results + r, std::size_t{1}, n, c);
-            });
-    }
-};
+using map_short_logs = short_logs<map_short_logs_operation>;
+using reduce_short_rows = short_logs<reduce_short_logs_operation>;
 
 } // namespace smx::inline SMX_ABI::detail
 
