@@ -34,7 +34,7 @@ template <class M, class Real = typename M::real>
 SMX_INLINE void load_logits(const Real* x, const chunk& c, typename M::vector (&v)[M::parts]) {
     using V = typename M::vector;
     constexpr std::size_t w = M::width, lanes = M::lanes;
-    const V none = splat<V>(-std::numeric_limits<Real>::infinity());
+    const V none = splat<V>(no_logit<Real>);
     SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) {
         v[h] = c.inside == lanes ? load<V>(x + c.at + h * w)
                                  : load_below(x + h * w, lanes_in_part<M>(c.inside, h), none);
@@ -47,8 +47,7 @@ SMX_INLINE void load_own_logits(const Real* x, const chunk& c, typename M::vecto
     using V = typename M::vector;
     load_logits<M>(x, c, v);
     SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) {
-        v[h] =
-            lanes_below(lanes_in_part<M>(c.seen, h), splat<V>(-std::numeric_limits<Real>::infinity()), v[h]);
+        v[h] = lanes_below(lanes_in_part<M>(c.seen, h), splat<V>(no_logit<Real>), v[h]);
     }
 }
 
@@ -83,7 +82,7 @@ template <class M, class Real = typename M::real>
 SMX_INLINE Real maximum_of_chunks(const Real* x, std::size_t n, std::size_t readable) {
     using V = typename M::vector;
     constexpr std::size_t w = M::width, lanes = M::lanes;
-    const V none = splat<V>(-std::numeric_limits<Real>::infinity());
+    const V none = splat<V>(no_logit<Real>);
     V a[4] = {none, none, none, none};
     std::size_t i = 0;
     for (; i + 4 * w <= n; i += 4 * w) {

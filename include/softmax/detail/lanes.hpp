@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <type_traits>
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -27,13 +28,24 @@ struct format<float> {
     using bits = std::int32_t;
     using wide = double;
     static constexpr int mantissa = 23, bias = 127, lanes = 16, split = 12;
+    static constexpr bits infinity = 0x7f800000;
 };
 template <>
 struct format<double> {
     using bits = std::int64_t;
     using wide = double;
     static constexpr int mantissa = 52, bias = 1023, lanes = 8, split = 27;
+    static constexpr bits infinity = 0x7ff0000000000000;
 };
+
+// The logit of no class: -inf, or the lowest number where the compiler takes it that there are no infinities.
+template <class Real>
+inline constexpr Real no_logit =
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ > 0
+    std::numeric_limits<Real>::lowest();
+#else
+    -std::numeric_limits<Real>::infinity();
+#endif
 
 #if SMX_VECTORS
 template <class Real, int W>

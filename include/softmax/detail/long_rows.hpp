@@ -42,7 +42,7 @@ SMX_INLINE bool sum_long_row(const Real* x, std::size_t n, const base2_scale<Rea
     constexpr std::size_t chunk = 16 * M::block;
     const P one = splat<P>(1), zero = P{};
     term_pass<M> pass{{}, zero, one, zero, one, zero, chunk};
-    s = {-std::numeric_limits<Real>::infinity(), 0, 0, {0, 0}};
+    s = {no_logit<Real>, 0, 0, {0, 0}};
     for (std::size_t i = 0; i < n;) {
         const std::size_t size = n - i < 2 * chunk ? n - i : chunk; // no chunk below one vector
         std::size_t place;

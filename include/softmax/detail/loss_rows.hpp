@@ -415,7 +415,7 @@ struct mixed_row {
         const P hi = splat<P>(h), lo = splat<P>(static_cast<Real>((f.hi - static_cast<double>(h)) + f.lo));
         const P kept = splat<P>(static_cast<Real>(rule.kept / rule.divisor)),
                 smoothed = splat<P>(static_cast<Real>(rule.smoothed / rule.divisor));
-        const P maximum = splat<P>(alone ? s.maximum : std::numeric_limits<Real>::infinity()),
+        const P maximum = splat<P>(alone ? s.maximum : -no_logit<Real>),
                 top = splat<P>(static_cast<Real>(at_top));
         constexpr std::size_t w = M::width;
         const auto results = [&]<int K>(std::size_t i, P(&g)[K]) SMX_LAMBDA_INLINE {

@@ -13,8 +13,7 @@ template <class Real>
 inline bool has_nan(const Real* x, std::size_t n) {
     using bits = typename format<Real>::bits;
     for (std::size_t i = 0; i < n; ++i) {
-        if ((std::bit_cast<bits>(x[i]) & (std::numeric_limits<bits>::max)()) >
-            std::bit_cast<bits>(std::numeric_limits<Real>::infinity())) {
+        if ((std::bit_cast<bits>(x[i]) & (std::numeric_limits<bits>::max)()) > format<Real>::infinity) {
             return true;
         }
     }
@@ -27,7 +26,7 @@ struct padded_row {
     using Real = typename M::real;
     Real logit[M::lanes], result[M::lanes];
     SMX_INLINE padded_row(const Real* x, std::size_t n) {
-        const auto none = splat<typename M::vector>(-std::numeric_limits<Real>::infinity());
+        const auto none = splat<typename M::vector>(no_logit<Real>);
         for (int h = 0; h < M::parts; ++h) {
             store(logit + h * M::width, none);
         }

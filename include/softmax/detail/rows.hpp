@@ -18,8 +18,7 @@ namespace smx::inline SMX_ABI::detail {
 template <class Real>
 SMX_INLINE bool is_infinite(Real x) {
     using bits = typename format<Real>::bits; // on the bits: -ffast-math assumes that there is no such number
-    return (std::bit_cast<bits>(x) & (std::numeric_limits<bits>::max)()) ==
-           std::bit_cast<bits>(std::numeric_limits<Real>::infinity());
+    return (std::bit_cast<bits>(x) & (std::numeric_limits<bits>::max)()) == format<Real>::infinity;
 }
 template <class Real>
 SMX_INLINE Real magnitude(Real x) {
@@ -101,7 +100,7 @@ template <class M>
 SMX_INLINE typename M::real largest(const typename M::real* x, std::size_t n, std::size_t& place) {
     using P = typename M::vector;
     constexpr std::size_t w = M::width, group = 8;
-    typename M::real m = -std::numeric_limits<typename M::real>::infinity();
+    typename M::real m = no_logit<typename M::real>;
     const P none = splat<P>(m);
     place = 0;
     for (std::size_t begin = 0; begin < n; begin += group * M::block) {
