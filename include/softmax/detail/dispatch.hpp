@@ -26,7 +26,7 @@ constexpr base2_scale<Real> assemble_scale(double hi, double lo, double temperat
     c.stretch = static_cast<Real>(stretch);
     c.scaled = !usual;
     c.inverse = usual ? static_cast<Real>(1 / temperature) : Real(0);
-    c.lowest = (2 - format<Real>::bias - term_range<Real>::lift) * c.inverse_hi;
+    c.lowest = -(format<Real>::bias + term_range<Real>::lift) * c.inverse_hi;
     c.highest = short_range<Real>::above * c.inverse_hi;
     c.temperature = temperature;
     return c;
@@ -92,8 +92,10 @@ inline void softmax_rows(const Real* x, Real* y, std::size_t rows, std::size_t n
         dispatch<map_rows<softmax_operation>, Real>(x, y, rows, n, &c);
     } else if (rows != 1) {
         dispatch<map_grouped_rows, Real>(x, y, rows, n, &c);
-    } else {
+    } else if (n > std::size_t(format<Real>::lanes)) {
         dispatch<map_single_rows, Real>(x, y, rows, n, &c);
+    } else {
+        dispatch<map_one_chunk, Real>(x, y, n, &c);
     }
 }
 template <class Real>

@@ -237,14 +237,14 @@ struct index_losses {
             for (std::size_t k = 0; k < count; ++k) {
                 if (targets[r + k] != ignored_row) {
                     const std::size_t at = (r + k) * n;
-                    group.add(k, rows->logits + at, advanced<Gradient>(rows->gradient, at), targets[r + k],
+                    group.add(k, rows->logits + at, advanced(rows->gradient, at), targets[r + k],
                               r + k + 1 < rows->count ? n : 0);
                 }
             }
             group.logarithms(count);
             for (std::size_t k = 0; k < count; ++k) {
                 const std::size_t at = (r + k) * n;
-                Real* const gradient = advanced<Gradient>(rows->gradient, at);
+                Real* const gradient = advanced(rows->gradient, at);
                 if (targets[r + k] != ignored_row) {
                     group.finish(k, rows->logits + at, gradient, targets[r + k], rows->losses[r + k],
                                  rows->logsumexps[r + k]);

@@ -50,6 +50,9 @@ SMX_INLINE row_sum<Real> sum_any_row(const Real* x, Real* y, std::size_t n, cons
             return s;
         }
     }
+    if (!Store && n > longest_fetched_row<Real>) {
+        y = nullptr;
+    }
     return sum_row<M, Store>(x, y, n, c, ahead);
 }
 
@@ -113,11 +116,41 @@ struct softmax_operation {
 };
 
 // (x - max) / T - log(sum): both parts have one sign, so nothing cancels.
+template <class M>
+struct log_line {
+    using P = typename M::vector;
+    using Real = typename M::real;
+    P maximum, inverse, minus;
+
+    SMX_INLINE log_line(Real max, double log_sum, const base2_scale<Real>& c)
+        : maximum(splat<P>(max)),
+          inverse(splat<P>(c.inverse)),
+          minus(splat<P>(static_cast<Real>(-log_sum))) {}
+    SMX_INLINE P operator()(const P& x) const { return multiply_add(opaque(x - maximum), inverse, minus); }
+};
+// Of a row of n >= width; y may be x.
+template <class M, class Real = typename M::real>
+SMX_INLINE void write_logs(const Real* x, Real* y, std::size_t n, const log_line<M>& line) {
+    using P = typename M::vector;
+    constexpr std::size_t w = M::width;
+    const P first = line(load<P>(x)), last = line(load<P>(x + n - w));
+    std::size_t i = from_aligned<P>(y);
+    for (; i + 4 * w <= n; i += 4 * w) {
+        P v[4];
+        SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) v[k] = line(load<P>(x + i + k * w));
+        SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) store(y + i + k * w, v[k]);
+    }
+    for (; i + w <= n; i += w) {
+        store(y + i, line(load<P>(x + i)));
+    }
+    store(y + n - w, last);
+    store(y, first);
+}
+
 struct log_softmax_operation {
     template <class M>
     SMX_INLINE static void row(const typename M::real* x, typename M::real* y, std::size_t n,
                                const base2_scale<typename M::real>& c, std::size_t ahead) {
-        using P = typename M::vector;
         using Real = typename M::real;
         const row_sum<Real> s = sum<M, false>(x, y, n, c, ahead);
         const double log_sum = is_infinite(s.maximum) ? s.top : log_of_sum<M>(s);
@@ -127,23 +160,7 @@ struct log_softmax_operation {
             }
             return;
         }
-        const P m = splat<P>(s.maximum), inverse = splat<P>(c.inverse),
-                minus = splat<P>(static_cast<Real>(-log_sum));
-        const auto result = [&](const Real* from) SMX_LAMBDA_INLINE {
-            return multiply_add(opaque(load<P>(from) - m), inverse, minus);
-        };
-        constexpr std::size_t w = M::width;
-        const P last = result(x + n - w);
-        std::size_t i = 0;
-        for (; i + 4 * w <= n; i += 4 * w) {
-            SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) store(y + i + k * w, result(x + i + k * w));
-        }
-        for (; i + w <= n; i += w) {
-            store(y + i, result(x + i));
-        }
-        if (i < n) {
-            store(y + n - w, last);
-        }
+        write_logs<M>(x, y, n, {s.maximum, log_sum, c});
     }
 };
 

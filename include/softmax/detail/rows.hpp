@@ -148,6 +148,12 @@ struct term_pass {
     std::size_t ahead;
 };
 
+// y + by; without output y is null, to which nothing may be added.
+template <class Real>
+SMX_INLINE Real* advanced(Real* y, std::size_t by) {
+    return y == nullptr ? y : y + by;
+}
+
 // Terms of 4 vectors `lanes` apart, stored unless Store is false; returns their sum, (0 + 1) + (2 + 3). Top:
 // without the maxima, which are counted.
 template <class M, bool Store, bool Top>
@@ -156,6 +162,9 @@ SMX_INLINE typename M::vector add_step(const typename M::real* x, typename M::re
     const P one = splat<P>(1), zero = P{};
     P v[4], top[4];
     SMX_UNROLL for (int k = 0; k < 4; ++k) SMX_PREFETCH(x + pass.ahead + k * M::lanes);
+    if (!Store && y != nullptr) { // will be written: 64x50257 0.20 without, 0.16 with
+        SMX_UNROLL for (int k = 0; k < 4; ++k) SMX_PREFETCH_TO_WRITE(y + k * M::lanes);
+    }
     SMX_UNROLL for (int k = 0; k < 4; ++k) v[k] = load<P>(x + k * M::lanes);
     if constexpr (Top) {
         SMX_UNROLL for (int k = 0; k < 4; ++k) top[k] = where_equal(v[k], pass.maximum, one, zero);
@@ -203,16 +212,6 @@ SMX_INLINE typename M::vector add_step_with_care(const typename M::real* x, type
     return (v[0] + v[1]) + (v[2] + v[3]);
 }
 
-// y + by; where nothing is stored y may be null, to which nothing may be added.
-template <bool Store, class Real>
-SMX_INLINE Real* advanced(Real* y, std::size_t by) {
-    if constexpr (Store) {
-        return y + by;
-    } else {
-        return y;
-    }
-}
-
 // The terms of x[0, n), n >= lanes, to y (which may be x); the sum without the maxima in the block at
 // `place`.
 template <class M, bool Store, class Real = typename M::real>
@@ -237,15 +236,15 @@ SMX_INLINE double_word<double> sum_of_terms(const Real* x, Real* y, std::size_t 
             std::size_t j = i;
             if (!top) {
                 for (; j < whole; j += M::step) {
-                    s = s + add_step<M, Store, false>(x + j + o, advanced<Store>(y, j + o), pass);
+                    s = s + add_step<M, Store, false>(x + j + o, advanced(y, j + o), pass);
                 }
             } else if (!with_care) {
                 for (; j < whole; j += M::step) {
-                    s = s + add_step<M, Store, true>(x + j + o, advanced<Store>(y, j + o), pass);
+                    s = s + add_step<M, Store, true>(x + j + o, advanced(y, j + o), pass);
                 }
             }
             for (; j < end; j += M::step) {
-                s = s + add_step_with_care<M, Store>(x + o, advanced<Store>(y, o), n, j, last + o, o, pass);
+                s = s + add_step_with_care<M, Store>(x + o, advanced(y, o), n, j, last + o, o, pass);
             }
             sums.add(s, h);
         }
@@ -278,6 +277,13 @@ SMX_INLINE P times_at_most(const P& v, const P& hi, const P& lo, const P& most) 
     }
 }
 
+// How far behind y vectors are aligned, less than one vector: stores across cache lines cost twice as much.
+template <class P, class Real = typename P::real>
+SMX_INLINE std::size_t from_aligned(const Real* y) {
+    const std::size_t past = std::bit_cast<std::uintptr_t>(y) % sizeof(P) / sizeof(Real);
+    return past == 0 ? 0 : P::width - past;
+}
+
 // y[0, n) *= factor, n >= width; no result is above `most`.
 template <class M>
 SMX_INLINE void scale(typename M::real* y, std::size_t n, double_word<double> factor, typename M::real most) {
@@ -287,18 +293,17 @@ SMX_INLINE void scale(typename M::real* y, std::size_t n, double_word<double> fa
     const Real h = static_cast<Real>(factor.hi);
     const P hi = splat<P>(h),
             lo = splat<P>(static_cast<Real>((factor.hi - static_cast<double>(h)) + factor.lo));
-    const P bound = splat<P>(most), last = load<P>(y + n - w);
-    std::size_t i = 0;
+    const P bound = splat<P>(most), first = load<P>(y), last = load<P>(y + n - w);
+    std::size_t i = from_aligned<P>(y);
     for (; i + 4 * w <= n; i += 4 * w) {
         SMX_UNROLL for (std::size_t k = 0; k < 4; ++k)
-            store(y + i + k * w, times_at_most(load<P>(y + i + k * w), hi, lo, bound));
+            store(y + i + k * w, times_at_most(load_once<P>(y + i + k * w), hi, lo, bound));
     }
     for (; i + w <= n; i += w) {
-        store(y + i, times_at_most(load<P>(y + i), hi, lo, bound));
+        store(y + i, times_at_most(load_once<P>(y + i), hi, lo, bound));
     }
-    if (i < n) {
-        store(y + n - w, times_at_most(last, hi, lo, bound));
-    }
+    store(y + n - w, times_at_most(last, hi, lo, bound));
+    store(y, times_at_most(first, hi, lo, bound));
 }
 
 // What is known of a row when its terms are summed: sum = rest + tops * top.

@@ -72,38 +72,18 @@ struct precise_log_sum {
     }
 };
 
-// (x - maximum) / T - log_sum, for the logits of one row.
-template <class M>
-struct log_line {
-    using V = typename M::vector;
-    using Real = typename M::real;
-    V maximum, inverse, minus;
-
-    SMX_INLINE log_line(Real max, double log_sum, const base2_scale<Real>& c)
-        : maximum(splat<V>(max)),
-          inverse(splat<V>(c.inverse)),
-          minus(splat<V>(static_cast<Real>(-log_sum))) {}
-    SMX_INLINE V operator()(const V& x) const { return multiply_add(opaque(x - maximum), inverse, minus); }
-};
-
-// y may be x: the last chunk is read before the one before it is written.
+// The same for a row of any length.
 template <class M, class Real = typename M::real>
-SMX_INLINE void write_logs(const Real* x, Real* y, std::size_t n, const log_line<M>& line) {
+SMX_INLINE void write_short_logs(const Real* x, Real* y, std::size_t n, const log_line<M>& line) {
+    if (n >= M::width) {
+        write_logs<M>(x, y, n, line);
+        return;
+    }
     using V = typename M::vector;
-    constexpr std::size_t lanes = M::lanes, w = M::width;
-    V last[M::parts];
-    load_logits<M>(x, chunk_at<M>(n - 1, n), last);
-    std::size_t i = 0;
-    for (; i + 4 * w < n; i += 4 * w) {
-        V v[4];
-        SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) v[k] = line(load<V>(x + i + k * w));
-        SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) store(y + i + k * w, v[k]);
-    }
-    for (; i + lanes < n; i += w) {
-        store(y + i, line(load<V>(x + i)));
-    }
-    SMX_UNROLL for (int h = 0; h < M::parts; ++h) last[h] = line(last[h]);
-    store_results<M>(y, n, last);
+    V v[M::parts];
+    load_logits<M>(x, chunk_at<M>(0, n), v);
+    SMX_UNROLL for (int h = 0; h < M::parts; ++h) v[h] = line(v[h]);
+    store_results<M>(y, n, v);
 }
 
 // The maxima of up to `rows` rows, and log(sum of exp((x - max) / T)).
@@ -182,7 +162,7 @@ struct map_short_logs_operation {
     template <class M, class Real = typename M::real>
     SMX_INLINE static void finish(const Real* x, Real* y, std::size_t n, Real maximum, double log_sum,
                                   const base2_scale<Real>& c) {
-        write_logs<M>(x, y, n, {maximum, log_sum, c});
+        write_short_logs<M>(x, y, n, {maximum, log_sum, c});
     }
     // Rows shorter than a chunk run over into the next one, which is done after them: in the group's own room, since y may
     // be x.
@@ -202,7 +182,7 @@ struct map_short_logs_operation {
                     store(group.term + at + i, line(load<V>(x + at + i)));
                 }
             } else {
-                write_logs<M>(x + at, group.term + at, n, line);
+                write_short_logs<M>(x + at, group.term + at, n, line);
             }
         }
         for (std::size_t i = 0; n < lanes && i < size; i += w) {

@@ -39,11 +39,11 @@ SMX_INLINE void write_short_row(const Real* term, const V (&last)[M::parts], Rea
     std::size_t i = 0;
     for (; i + 4 * w < n; i += 4 * w) {
         SMX_UNROLL for (std::size_t k = 0; k < 4; ++k)
-            store(y + i + k * w, normal_times(load<V>(term + i + k * w), hi, lo));
+            store(y + i + k * w, normal_times(load_once<V>(term + i + k * w), hi, lo));
     }
     for (; i + lanes < n; i += lanes) {
         SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h)
-            store(y + i + h * w, normal_times(load<V>(term + i + h * w), hi, lo));
+            store(y + i + h * w, normal_times(load_once<V>(term + i + h * w), hi, lo));
     }
     V result[M::parts];
     SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) result[h] = normal_times(last[h], hi, lo);
@@ -91,32 +91,61 @@ private:
                 continue;
             }
             for (std::size_t i = 0; i < n; i += w) {
-                store(y + i, normal_times(load<P>(term + r * n + i), h, l));
+                store(y + i, normal_times(load_once<P>(term + r * n + i), h, l));
             }
         }
     }
 };
 
+// hi + lo = 1 / sum, in every lane.
+template <class M, class V = typename M::vector>
+SMX_INLINE void invert_one(const double_word<double>& sum, V& hi, V& lo) {
+    using Real = typename M::real;
+    using D = typename M::wide;
+    if constexpr (sizeof(Real) == sizeof(float)) { // in the registers' lowest lane: the same digits, sooner
+        const double quotient = 1 / sum.hi;
+        const float high = static_cast<float>(quotient);
+        hi = splat<V>(high);
+        lo = splat<V>(static_cast<float>(quotient - static_cast<double>(high)));
+    } else {
+        pack<Real, D::width> inverse, rest;
+        invert(splat<D>(sum.hi), splat<D>(sum.lo), inverse, rest);
+        hi = splat<V>(inverse.v[0]);
+        lo = splat<V>(rest.v[0]);
+    }
+}
+
 // One row. False, with nothing written, if it is unusual at this reference.
 template <class M, class Reference, class Real = typename M::real>
 SMX_INLINE bool softmax_short_row(const Real* x, Real* y, std::size_t n, const Reference& q) {
     using V = typename M::vector;
-    using D = typename M::wide;
     alignas(64) Real term[longest_short_row<Real>];
-    V last[M::parts];
+    V last[M::parts], hi, lo;
     const double_word<double> s = sum_short_terms<M>(x, n, q, term, last, y);
     if (!is_usual_sum<Real>(s.hi)) [[unlikely]] {
         return false;
     }
-    pack<Real, D::width> inverse, rest;
-    if constexpr (sizeof(Real) == sizeof(float)) { // in the registers' lowest lane: the same digits, sooner
-        const double quotient = 1 / s.hi;
-        inverse.v[0] = static_cast<float>(quotient);
-        rest.v[0] = static_cast<float>(quotient - static_cast<double>(inverse.v[0]));
-    } else {
-        invert(splat<D>(s.hi), splat<D>(s.lo), inverse, rest);
+    invert_one<M>(s, hi, lo);
+    write_short_row<M>(term, last, y, n, hi, lo);
+    return true;
+}
+// The same for a row of one chunk: without loops, without memory.
+template <class M, class Real = typename M::real>
+SMX_INLINE bool softmax_one_chunk(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& scale) {
+    using V = typename M::vector;
+    const chunk c = chunk_at<M>(0, n);
+    V v[M::parts], hi, lo;
+    tally<M> sum;
+    load_logits<M>(x, c, v);
+    short_terms(v, zero_reference<V>(scale));
+    add_chunk<M>(sum, c, v);
+    const double_word<double> s = sum.total();
+    if (!is_usual_sum<Real>(s.hi)) [[unlikely]] {
+        return false;
     }
-    write_short_row<M>(term, last, y, n, splat<V>(inverse.v[0]), splat<V>(rest.v[0]));
+    invert_one<M>(s, hi, lo);
+    SMX_UNROLL for (int h = 0; h < M::parts; ++h) v[h] = normal_times(v[h], hi, lo);
+    store_results<M>(y, n, v);
     return true;
 }
 
@@ -144,6 +173,14 @@ struct map_single_rows {
                 [[unlikely]] {
                 run_apart<M, unusual_short_row>(x, y, n, c);
             }
+        }
+    }
+};
+struct map_one_chunk {
+    template <class M, class Real>
+    SMX_INLINE static void run(const Real* x, Real* y, std::size_t n, const base2_scale<Real>* c) {
+        if (c->scaled || !softmax_one_chunk<M>(x, y, n, *c)) [[unlikely]] {
+            run_apart<M, unusual_short_row>(x, y, n, c);
         }
     }
 };

@@ -17,17 +17,17 @@ inline constexpr std::size_t longest_short_row = sizeof(Real) == sizeof(float) ?
 
 // By the reference 0 terms are 2^lift e^(x / T). Logits `above` binary orders over it, or more, are lowered to that, which
 // their sum shows. Usual sums lie in [least, most]: there every probability that is a normal number comes from terms
-// that are, what comes from the lowest terms is none, and the reciprocal has all its digits.
+// that are, and the reciprocal has all its digits.
 template <class Real>
 struct short_range;
 template <>
 struct short_range<float> {
     static constexpr float above = 60;
-    static constexpr double least = 4, most = 0x1p90;
+    static constexpr double least = 1, most = 0x1p90;
 };
 template <>
 struct short_range<double> {
-    static constexpr double above = 420, least = 4, most = 0x1p500;
+    static constexpr double above = 420, least = 1, most = 0x1p500;
 };
 template <class Real>
 SMX_INLINE bool is_usual_sum(double sum) {
@@ -46,7 +46,7 @@ struct zero_reference {
         // Odd in both cases, so that a half goes to the same integer.
         constexpr Real bias = has_scaling<P> ? 1 : format<Real>::bias + term_range<Real>::lift;
         row.magic = splat<P>(term_range<Real>::magic + bias);
-        row.lowest = splat<P>(c.lowest);
+        row.lowest = splat<P>(has_scaling<P> ? c.lowest * Real(1.25) : c.lowest);
     }
 };
 
