@@ -27,6 +27,7 @@ constexpr base2_scale<Real> assemble_scale(double hi, double lo, double temperat
     c.scaled = !usual;
     c.inverse = usual ? static_cast<Real>(1 / temperature) : Real(0);
     c.lowest = -(format<Real>::bias + term_range<Real>::lift) * c.inverse_hi;
+    c.far_lower = c.lowest * Real(1.25);
     c.highest = short_range<Real>::above * c.inverse_hi;
     c.temperature = temperature;
     return c;

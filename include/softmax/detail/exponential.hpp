@@ -36,9 +36,10 @@ struct base2_scale {
     Real inverse_hi; // 1 / c
     Real usual;      // a row needs no centring up to |max shrink stretch| = usual
     Real shrink, stretch;
-    bool scaled;          // shrink and stretch are not 1
-    Real inverse;         // 1 / T
-    Real lowest, highest; // logits that the reference 0 of short rows takes
+    bool scaled;  // shrink and stretch are not 1
+    Real inverse; // 1 / T
+    Real lowest, far_lower,
+        highest; // by the reference 0: where terms become 0 (for certain), and where they are too large
     double temperature;
     template <class P>
     SMX_INLINE Real largest() const {

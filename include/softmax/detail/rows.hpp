@@ -66,6 +66,12 @@ struct tally<M, float> {
         part[2 * h] = part[2 * h] + convert<double>(half.low);
         part[2 * h + 1] = part[2 * h + 1] + convert<double>(half.high);
     }
+    // The same before anything was added.
+    SMX_INLINE void start(const typename M::vector& v, int h) {
+        const auto half = halved(v);
+        part[2 * h] = convert<double>(half.low);
+        part[2 * h + 1] = convert<double>(half.high);
+    }
     SMX_INLINE double_word<double> total() {
         SMX_UNROLL for (int n = M::parts; n > 0; n /= 2) {
             SMX_UNROLL for (int k = 0; k < n; ++k) part[k] = part[k] + part[k + n];
@@ -81,6 +87,7 @@ struct tally<M, double> {
         part[h] = exact_sum(part[h], v, rest);
         error[h] = error[h] + rest;
     }
+    SMX_INLINE void start(const typename M::vector& v, int h) { part[h] = v; }
     SMX_INLINE double_word<double> total() {
         SMX_UNROLL for (int n = M::parts / 2; n > 0; n /= 2) {
             SMX_UNROLL for (int k = 0; k < n; ++k) {

@@ -129,16 +129,15 @@ SMX_INLINE bool softmax_short_row(const Real* x, Real* y, std::size_t n, const R
     write_short_row<M>(term, last, y, n, hi, lo);
     return true;
 }
-// The same for a row of one chunk: without loops, without memory.
+// The same for a row of one chunk, by the reference 0: without loops, without memory.
 template <class M, class Real = typename M::real>
 SMX_INLINE bool softmax_one_chunk(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& scale) {
     using V = typename M::vector;
-    const chunk c = chunk_at<M>(0, n);
     V v[M::parts], hi, lo;
     tally<M> sum;
-    load_logits<M>(x, c, v);
+    load_logits<M>(x, {0, 0, n, true}, v);
     short_terms(v, zero_reference<V>(scale));
-    add_chunk<M>(sum, c, v);
+    SMX_UNROLL for (int h = 0; h < M::parts; ++h) sum.start(v[h], h);
     const double_word<double> s = sum.total();
     if (!is_usual_sum<Real>(s.hi)) [[unlikely]] {
         return false;

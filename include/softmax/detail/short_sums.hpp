@@ -46,7 +46,7 @@ struct zero_reference {
         // Odd in both cases, so that a half goes to the same integer.
         constexpr Real bias = has_scaling<P> ? 1 : format<Real>::bias + term_range<Real>::lift;
         row.magic = splat<P>(term_range<Real>::magic + bias);
-        row.lowest = splat<P>(has_scaling<P> ? c.lowest * Real(1.25) : c.lowest);
+        row.lowest = splat<P>(has_scaling<P> ? c.far_lower : c.lowest);
     }
 };
 
@@ -125,16 +125,19 @@ SMX_INLINE double_word<double> sum_short_terms(const Real* x, std::size_t n, con
     for (; added < i; added += step) {
         add_4(term + added);
     }
-    for (;; i += lanes) {
-        const chunk c = chunk_at<M>(i, n);
-        load_logits<M>(x, c, last);
+    for (; i + lanes < n; i += lanes) {
+        SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) last[h] = load<V>(x + i + h * w);
         short_terms(last, q);
-        add_chunk<M>(sum, c, last);
-        if (c.is_last) {
-            return sum.total();
+        SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) {
+            store(term + i + h * w, last[h]);
+            sum.add(last[h], int(h));
         }
-        SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) store(term + i + h * w, last[h]);
     }
+    const chunk c = chunk_at<M>(i, n);
+    load_logits<M>(x, c, last);
+    short_terms(last, q);
+    add_chunk<M>(sum, c, last);
+    return sum.total();
 }
 
 // Some rows, 4 vectors of logits at least and `room` logits at most, and their sums.
