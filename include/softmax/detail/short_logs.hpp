@@ -101,7 +101,7 @@ struct short_log_group : short_group<M> {
         if (!this->template add_up<true>(x, y, count, n, c, tries)) {
             return false;
         }
-        SMX_UNROLL for (std::size_t r = 0; r < rows; r += D::width) {
+        for (std::size_t r = 0; r < count; r += D::width) {
             const D t = convert<double>(load<pack<Real, D::width>>(top + r));
             D u;
             store(log_sum + r, log_of_sums<Real>(load<D>(sum + r), load<D>(error + r), t, u));
@@ -130,7 +130,8 @@ SMX_INLINE bool short_log_row(const Real* x, std::size_t n, const base2_scale<Re
     const auto sum_by = [&](const auto& q) SMX_LAMBDA_INLINE {
         top[0] = splat<V>(maximum);
         short_terms(top, q);
-        return sum_short_terms<M>(x, n, q, term, last, term);
+        no_maximum known;
+        return sum_short_terms<M>(x, n, q, term, last, term, known);
     };
     maximum = maximum_of_chunks<M>(x, n, n);
     double_word<double> s = sum_by(zero_reference<V>(c));

@@ -64,15 +64,15 @@ struct softmax_group : short_group<M> {
         if (!this->template add_up<false>(x, y, count, n, c, tries)) {
             return false;
         }
-        invert_sums();
+        invert_sums(count);
         write(y, count, n);
         return true;
     }
 
 private:
-    SMX_INLINE void invert_sums() {
+    SMX_INLINE void invert_sums(std::size_t count) {
         using D = typename M::wide;
-        SMX_UNROLL for (std::size_t r = 0; r < rows; r += D::width) {
+        for (std::size_t r = 0; r < count; r += D::width) {
             pack<Real, D::width> h, l;
             invert(load<D>(sum + r), load<D>(error + r), h, l);
             store(hi + r, h);
@@ -121,7 +121,8 @@ SMX_INLINE bool softmax_short_row(const Real* x, Real* y, std::size_t n, const R
     using V = typename M::vector;
     alignas(64) Real term[longest_short_row<Real>];
     V last[M::parts], hi, lo;
-    const double_word<double> s = sum_short_terms<M>(x, n, q, term, last, y);
+    no_maximum none;
+    const double_word<double> s = sum_short_terms<M>(x, n, q, term, last, y, none);
     if (!is_usual_sum<Real>(s.hi)) [[unlikely]] {
         return false;
     }

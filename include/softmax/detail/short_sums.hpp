@@ -88,20 +88,36 @@ SMX_INLINE void short_terms(P (&v)[K], const row_reference<P>& q) {
     exponentials(v, &q);
 }
 
+// What a pass over a row may find out beside its sum: nothing, or the largest logit, for which there is room between the
+// multiplications too.
+struct no_maximum {
+    template <class P>
+    SMX_INLINE void see(const P&) {}
+};
+template <class P>
+struct running_maximum {
+    P lanes;
+    SMX_INLINE running_maximum() : lanes(splat<P>(no_logit<typename P::real>)) {}
+    SMX_INLINE void see(const P& v) { lanes = larger(v, lanes); }
+};
+
 // 4 vectors of logits at x to terms at y.
-template <class M, class Reference, class Real = typename M::real>
-SMX_INLINE void store_terms(const Real* x, Real* y, const Reference& q, typename M::vector (&v)[4]) {
+template <class M, class Reference, class Maximum, class Real = typename M::real>
+SMX_INLINE void store_terms(const Real* x, Real* y, const Reference& q, Maximum& maximum) {
     constexpr std::size_t w = M::width;
+    typename M::vector v[4];
     SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) v[k] = load<typename M::vector>(x + k * w);
+    SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) maximum.see(v[k]);
     short_terms(v, q);
     SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) store(y + k * w, v[k]);
 }
 
 // The sum of the terms of a row, which are left at `term`, those of the last chunk in `last` alone. 4 vectors at a time: the
 // additions, in the order of the chunks, fit between their multiplications. y: what will be written.
-template <class M, class Reference, class Real = typename M::real, class V = typename M::vector>
+template <class M, class Reference, class Maximum, class Real = typename M::real,
+          class V = typename M::vector>
 SMX_INLINE double_word<double> sum_short_terms(const Real* x, std::size_t n, const Reference& q, Real* term,
-                                               V (&last)[M::parts], const Real* y) {
+                                               V (&last)[M::parts], const Real* y, Maximum& maximum) {
     constexpr std::size_t lanes = M::lanes, w = M::width, line = 64 / sizeof(Real);
     tally<M> sum;
     std::size_t i = 0;
@@ -109,9 +125,8 @@ SMX_INLINE double_word<double> sum_short_terms(const Real* x, std::size_t n, con
         SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) sum.add(load<V>(from + k * w), int(k) % M::parts);
     };
     const auto compute_4 = [&]() SMX_LAMBDA_INLINE {
-        V v[4];
         SMX_UNROLL for (std::size_t k = 0; k < 4 * w; k += line) SMX_PREFETCH_TO_WRITE(y + i + k);
-        store_terms<M>(x + i, term + i, q, v);
+        store_terms<M>(x + i, term + i, q, maximum);
     };
     constexpr std::size_t step = 4 * w, lag = 4 * step;
     for (; i + step < n && i < lag; i += step) {
@@ -126,7 +141,10 @@ SMX_INLINE double_word<double> sum_short_terms(const Real* x, std::size_t n, con
         add_4(term + added);
     }
     for (; i + lanes < n; i += lanes) {
-        SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) last[h] = load<V>(x + i + h * w);
+        SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) {
+            last[h] = load<V>(x + i + h * w);
+            maximum.see(last[h]);
+        }
         short_terms(last, q);
         SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) {
             store(term + i + h * w, last[h]);
@@ -135,6 +153,7 @@ SMX_INLINE double_word<double> sum_short_terms(const Real* x, std::size_t n, con
     }
     const chunk c = chunk_at<M>(i, n);
     load_logits<M>(x, c, last);
+    SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) maximum.see(last[h]);
     short_terms(last, q);
     add_chunk<M>(sum, c, last);
     return sum.total();
@@ -162,15 +181,11 @@ struct short_group {
         for (std::size_t r = count; r < rows; ++r) {
             sum[r] = 1;
             error[r] = 0;
-        }
-        if constexpr (With_maxima) {
-            find_maxima(x, count, n);
+            maximum[r] = 0;
         }
         if (tries == 0 || !sum_by_zero<With_maxima>(x, y, count, n, c)) [[unlikely]] {
             tries -= tries != 0;
-            if constexpr (!With_maxima) {
-                find_maxima(x, count, n);
-            }
+            find_maxima(x, count, n);
             return sum_by_maximum(x, y, count, n, c);
         }
         return true;
@@ -182,8 +197,8 @@ struct short_group {
 
 private:
     SMX_INLINE void find_maxima(const Real* x, std::size_t count, std::size_t n) {
-        for (std::size_t r = 0; r < rows; ++r) {
-            maximum[r] = r < count ? maximum_of_chunks<M>(x + r * n, n, (count - r) * n) : Real(0);
+        for (std::size_t r = 0; r < count; ++r) {
+            maximum[r] = maximum_of_chunks<M>(x + r * n, n, (count - r) * n);
         }
     }
 
@@ -193,14 +208,24 @@ private:
         const zero_reference<P> q(c);
         bool usual = true;
         if (n < shortest_row_by_itself) {
+            if constexpr (With_maxima) {
+                find_maxima(x, count, n);
+            }
             compute_terms(x, count * n, q);
             usual = add_terms(count, n);
         } else {
             for (std::size_t r = 0; r < count; ++r) {
-                usual = sum_row(x, y, r, n, q) && usual;
+                if constexpr (With_maxima) {
+                    running_maximum<P> top_of_row;
+                    usual = sum_row(x, y, r, n, q, top_of_row) && usual;
+                    maximum[r] = largest_lane(top_of_row.lanes);
+                } else {
+                    no_maximum none;
+                    usual = sum_row(x, y, r, n, q, none) && usual;
+                }
             }
         }
-        for (std::size_t r = 0; With_maxima && r < rows; r += w) {
+        for (std::size_t r = 0; With_maxima && r < count; r += w) {
             P t[1] = {load<P>(maximum + r)};
             short_terms(t, q);
             store(top + r, t[0]);
@@ -217,7 +242,7 @@ private:
             return false;
         }
         row_reference<P> q;
-        for (std::size_t r = 0; r < rows; r += w) {
+        for (std::size_t r = 0; r < count; r += w) {
             P t[1] = {load<P>(maximum + r)};
             refer(c, t[0], q);
             exponentials(t, &q);
@@ -228,7 +253,8 @@ private:
         for (std::size_t r = 0; r < count; ++r) {
             q.magic = splat<P>(magic[r]);
             q.lowest = splat<P>(lowest[r]);
-            usual = sum_row(x, y, r, n, q) && usual;
+            no_maximum none;
+            usual = sum_row(x, y, r, n, q, none) && usual;
         }
         return usual;
     }
@@ -236,8 +262,8 @@ private:
     SMX_INLINE void compute_terms(const Real* x, std::size_t size, const zero_reference<P>& q) {
         for (std::size_t i = 0; i < size; i += 4 * w) {
             const std::size_t at = i + 4 * w <= size ? i : size - 4 * w;
-            P v[4];
-            store_terms<M>(x + at, term + at, q, v);
+            no_maximum none;
+            store_terms<M>(x + at, term + at, q, none);
         }
     }
     // False if one of them is unusual.
@@ -256,10 +282,11 @@ private:
         }
         return usual;
     }
-    template <class Reference>
-    SMX_INLINE bool sum_row(const Real* x, const Real* y, std::size_t r, std::size_t n, const Reference& q) {
+    template <class Reference, class Maximum>
+    SMX_INLINE bool sum_row(const Real* x, const Real* y, std::size_t r, std::size_t n, const Reference& q,
+                            Maximum& top_of_row) {
         P last[M::parts];
-        const auto s = sum_short_terms<M>(x + r * n, n, q, term + r * n, last, y + r * n);
+        const auto s = sum_short_terms<M>(x + r * n, n, q, term + r * n, last, y + r * n, top_of_row);
         store_results<M>(term + r * n, n, last);
         return take_sum(r, s);
     }
