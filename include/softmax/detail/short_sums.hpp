@@ -137,24 +137,28 @@ SMX_INLINE double_word<double> sum_short_terms(const Real* x, std::size_t n, con
         add_4(term + added);
         compute_4();
     }
-    for (; added < i; added += step) {
-        add_4(term + added);
-    }
     for (; i + lanes < n; i += lanes) {
         SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) {
             last[h] = load<V>(x + i + h * w);
             maximum.see(last[h]);
         }
         short_terms(last, q);
-        SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) {
-            store(term + i + h * w, last[h]);
-            sum.add(last[h], int(h));
+        SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) store(term + i + h * w, last[h]);
+        if (M::parts > 1 && i == 0) { // no more than 2 chunks: 32 floats 18 ns instead of 24 (AVX2)
+            SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) sum.add(last[h], int(h));
+            added = lanes;
         }
     }
     const chunk c = chunk_at<M>(i, n);
     load_logits<M>(x, c, last);
     SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) maximum.see(last[h]);
     short_terms(last, q);
+    for (; added + step <= i; added += step) {
+        add_4(term + added);
+    }
+    for (; added < i; added += lanes) {
+        SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) sum.add(load<V>(term + added + h * w), int(h));
+    }
     add_chunk<M>(sum, c, last);
     return sum.total();
 }
