@@ -16,6 +16,7 @@
 #include "detail/contract.hpp"
 #include "detail/elements.hpp"
 #include "detail/routes.hpp"
+#include "detail/temperatures.hpp"
 #include "options.hpp"
 #include "shape.hpp"
 
@@ -73,36 +74,6 @@ constexpr std::array<real_t<E>, N> array_to_value(const E (&logits)[N], const T&
     std::array<real_t<E>, N> results{};
     range_to_range<Route>(logits, results, temperature);
     return results;
-}
-
-// T is one temperature, or a range of one per row, which is checked as a whole before the first row is written.
-template <class Work, class T>
-constexpr void require_temperatures(const char* function, T& temperature, const shape& batch,
-                                    temperature_rule rule) {
-    if constexpr (number<std::remove_cvref_t<T>>) {
-        checked_temperature<Work>(function, temperature, rule);
-    } else {
-        const auto values = row_of(temperature);
-        require_size(function, "temperature", size_of(values), "the batch of rows",
-                     row_count(function, batch));
-        for (auto it = values.first; it != values.last; ++it) {
-            checked_temperature<Work>(function, *it, rule);
-        }
-    }
-}
-
-// Calls visit(elements, temperature) for each row.
-template <class Work, class T, class Visit>
-constexpr void for_each_row_at(const shape& batch, T& temperature, Visit visit) {
-    if constexpr (number<std::remove_cvref_t<T>>) {
-        for_each_row(batch, [&](auto elements) { visit(elements, static_cast<Work>(temperature)); });
-    } else {
-        auto next = row_of(temperature).first;
-        for_each_row(batch, [&](auto elements) {
-            visit(elements, static_cast<Work>(*next));
-            ++next;
-        });
-    }
 }
 
 template <class Route, class In, class Out, class T>
