@@ -79,6 +79,7 @@
 #ifndef SMX_SOFTMAX_HPP
 #define SMX_SOFTMAX_HPP
 
+#include "softmax/backward.hpp"
 #include "softmax/cross_entropy.hpp"
 #include "softmax/forward.hpp"
 #include "softmax/options.hpp"

@@ -80,6 +80,25 @@ SMX_INLINE void refer(const base2_scale<typename P::real>& c, const P& maximum, 
     q.lowest = (n - splat<P>(bias)) * splat<P>(c.inverse_hi);
 }
 
+// The reference of e^x itself: neither biased nor tied to a row. Above `highest` e^x is no number of the type.
+template <class P>
+struct plain_reference {
+    row_reference<P> row;
+    P highest;
+};
+template <class P>
+SMX_INLINE void refer_plainly(const base2_scale<typename P::real>& one, plain_reference<P>& q) {
+    using Real = typename P::real;
+    constexpr Real bias = format<Real>::bias;
+    q.row.hi = splat<P>(one.hi);
+    q.row.lo = splat<P>(one.lo);
+    q.row.upper = splat<P>(one.upper);
+    q.row.lower = splat<P>(one.lower);
+    q.row.magic = splat<P>(term_range<Real>::magic + bias);
+    q.row.lowest = splat<P>(-bias * one.inverse_hi);
+    q.highest = splat<P>((bias + Real(0.25)) * one.inverse_hi);
+}
+
 // a b - p, exactly, for p the rounded product.
 template <class P>
 SMX_INLINE P product_error(const P& a, const P& b, const P& p) {
