@@ -74,19 +74,18 @@ struct softmax_backward_formula {
 
     template <int K>
     SMX_INLINE void results(P (&p)[K], const P (&u)[K], const backward_factors<P>& f) const {
-        P t[K], e[K];
+        P g[K];
         SMX_UNROLL for (int k = 0; k < K; ++k) {
             if constexpr (is_fused<P>) {
-                t[k] = fma(u[k], f.inverse_hi, P{} - f.sum_hi);
-                e[k] = fma(u[k], f.inverse_lo, P{} - f.sum_lo);
+                const P far = fma(u[k], f.inverse_hi, P{} - f.sum_hi);
+                g[k] = fma(p[k], far, p[k] * fma(u[k], f.inverse_lo, P{} - f.sum_lo));
             } else {
-                const P q = opaque(u[k] * f.inverse_hi);
-                t[k] = q - f.sum_hi;
-                e[k] = product_error(u[k], f.inverse_hi, q) + (u[k] * f.inverse_lo - f.sum_lo);
+                const P q = opaque(u[k] * f.inverse_hi), far = q - f.sum_hi, v = opaque(p[k] * far);
+                const P lost = product_error(u[k], f.inverse_hi, q) + (u[k] * f.inverse_lo - f.sum_lo);
+                g[k] = v + (product_error(p[k], far, v) + p[k] * lost);
             }
         }
-        SMX_UNROLL for (int k = 0; k < K; ++k) p[k] =
-            where_equal(p[k], P{}, P{}, multiply_add(p[k], t[k], p[k] * e[k]));
+        SMX_UNROLL for (int k = 0; k < K; ++k) p[k] = where_equal(p[k], P{}, P{}, g[k]);
     }
 };
 
