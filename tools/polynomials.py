@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Computes the polynomials of detail/exponential.hpp and prints their coefficients and errors.
+"""Computes the polynomials of detail/exponential.hpp and detail/divergence_rows.hpp and prints their coefficients and errors.
 
 Needs Python 3 with mpmath and numpy. Each polynomial is a minimax fit of the wanted relative error; the coefficients are
 then rounded one after another, from the constant up, and the rest is fitted again after each rounding. In double: Remez
@@ -105,3 +105,8 @@ for name, digits in (("log2(e)", 53), ("ln(2)", 53)):
     print(name, float(high).hex(), float(rounded(value - high, digits)).hex())
 high = rounded(log(2), 32)
 print("ln(2) of 32 bits", float(high).hex(), float(rounded(log(2) - high, 53)).hex())
+
+# 1 - exp(-a) = a - a a p(a) on [0, 1]: what the divergence of two distributions is made of.
+divergence_tail = lambda a: (a - 1 + mp.exp(-a)) / a ** 2
+for name, count, digits in (("float", 7, 24), ("double", 12, 53)):
+    fit(f"divergence {name}", divergence_tail, lambda a: 1 / divergence_tail(a), mpf(2) ** -40, mpf(1), list(range(count)), digits)

@@ -22,6 +22,7 @@
 #define SMX_CROSS_ENTROPY_HPP
 
 #include "detail/contract.hpp"
+#include "detail/divergences.hpp"
 #include "detail/elements.hpp"
 #include "detail/losses.hpp"
 #include "options.hpp"
@@ -196,6 +197,76 @@ constexpr void cross_entropy_per_row(In&& logits, Targets&& targets, Losses&& lo
                          "the shape", detail::element_count("cross_entropy_per_row", batch));
     detail::losses_per_row(detail::row_of(logits), targets, detail::row_of(losses),
                            detail::gradient_of(gradient), batch, options);
+}
+
+// Distillation: how far the student's distribution is from the teacher's, T^2 sum_c t_c log(t_c / s_c), with t and s the softmax
+// of the rows at options.temperature. The factor T^2 keeps the gradient of the size that it has at T = 1 (Hinton, Vinyals,
+// Dean, "Distilling the Knowledge in a Neural Network", 2015, section 2.1).
+//
+// Never negative; 0 for rows that differ by a constant or not at all. A class that both exclude by -inf adds nothing, one that
+// the teacher excludes adds what follows from s alone, one that only the student excludes makes the loss +inf. NaN where
+// either row has no softmax.
+//
+// float, double and long double: within 4 ulp, also where the rows nearly agree or one class dominates in both, as long as T
+// is at most 1e6 times as large as the logits are apart.
+template <class In, class Teacher>
+    requires detail::number_row<In> && detail::number_row<Teacher>
+constexpr detail::real_of<In, Teacher>
+kl_divergence(In&& student_logits, Teacher&& teacher_logits,
+              distillation_options<detail::real_of<In, Teacher>> options = {}) {
+    return detail::divergence_of_row(detail::row_of(student_logits), detail::row_of(teacher_logits),
+                                     detail::no_gradient{}, options);
+}
+
+// The same with its gradient by the student's logits, T (s - t); bit for bit the same loss. The gradient may overwrite
+// either row of logits. Within 4 ulp of T max(s, t), and where s and t nearly agree of their difference.
+template <class In, class Teacher, class Out>
+    requires detail::number_row<In> && detail::number_row<Teacher> && detail::writable_row<Out>
+constexpr detail::real_of<In, Teacher>
+kl_divergence(In&& student_logits, Teacher&& teacher_logits, Out&& gradient,
+              distillation_options<detail::real_of<In, Teacher>> options = {}) {
+    const auto in = detail::row_of(student_logits);
+    detail::require_size("kl_divergence", "gradient", detail::size_of(detail::row_of(gradient)),
+                         "student_logits", detail::size_of(in));
+    return detail::divergence_of_row(in, detail::row_of(teacher_logits), detail::gradient_of(gradient),
+                                     options);
+}
+
+// Braces without names fit a shape and options alike.
+template <class In, class Teacher, class N = int>
+    requires detail::number_row<In> && detail::number_row<Teacher>
+constexpr void kl_divergence(In&&, Teacher&&, std::initializer_list<N>) {
+    detail::refuse_bare_braces<N>();
+}
+template <class In, class Teacher, class Out, class N = int>
+    requires detail::number_row<In> && detail::number_row<Teacher> && detail::writable_row<Out>
+constexpr void kl_divergence(In&&, Teacher&&, Out&&, std::initializer_list<N>) {
+    detail::refuse_bare_braces<N>();
+}
+
+// The divergences of the rows of a batch in contiguous buffers: their mean, or their sum, as options.reduce says; the mean of no
+// rows is 0.
+template <class In, class Teacher>
+    requires detail::number_row<In> && detail::contiguous_row<In> && detail::number_row<Teacher> &&
+             detail::contiguous_row<Teacher>
+constexpr detail::real_of<In, Teacher>
+kl_divergence(In&& student_logits, Teacher&& teacher_logits, shape batch,
+              distillation_options<detail::real_of<In, Teacher>> options = {}) {
+    return detail::divergence_of_batch(detail::row_of(student_logits), detail::row_of(teacher_logits),
+                                       detail::no_gradient{}, batch, options);
+}
+
+// The same with its gradient, laid out like the logits; bit for bit the same loss.
+template <class In, class Teacher, class Out>
+    requires detail::number_row<In> && detail::contiguous_row<In> && detail::number_row<Teacher> &&
+             detail::contiguous_row<Teacher> && detail::writable_row<Out> && detail::contiguous_row<Out>
+constexpr detail::real_of<In, Teacher>
+kl_divergence(In&& student_logits, Teacher&& teacher_logits, Out&& gradient, shape batch,
+              distillation_options<detail::real_of<In, Teacher>> options = {}) {
+    detail::require_size("kl_divergence", "gradient", detail::size_of(detail::row_of(gradient)), "the shape",
+                         detail::element_count("kl_divergence", batch));
+    return detail::divergence_of_batch(detail::row_of(student_logits), detail::row_of(teacher_logits),
+                                       detail::gradient_of(gradient), batch, options);
 }
 
 } // namespace smx::inline SMX_ABI

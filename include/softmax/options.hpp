@@ -1,4 +1,4 @@
-// The rules that all functions share: what a temperature may be, and the options of cross-entropy.
+// The rules that all functions share: what a temperature may be, and the options of the losses.
 #ifndef SMX_OPTIONS_HPP
 #define SMX_OPTIONS_HPP
 
@@ -24,7 +24,7 @@ template <class T, class Real>
 concept temperatures_for = temperature_for<std::remove_cvref_t<T>, Real> ||
                            (detail::number_row<T> && temperature_for<detail::element_of<T>, Real>);
 
-// How cross_entropy puts the losses of many rows together.
+// How cross_entropy and kl_divergence put the losses of many rows together.
 enum class reduction {
     mean, // divided by the sum of the weights of the targets (class indices) or the number of rows (probabilities)
     sum,
@@ -68,6 +68,18 @@ struct cross_entropy_options {
     // wanted. An option and not an argument: every form of the call has it, and none gets more overloads. A row that is
     // ignored leaves 0, a row whose loss is NaN by its logits NaN. Must not overlap the logits, the targets or the gradient.
     std::span<Real> logsumexps = {};
+};
+
+// Options of kl_divergence.
+template <class Real>
+struct distillation_options {
+    using parameter = typename cross_entropy_options<Real>::parameter;
+
+    // Greater than 0 and finite; of both rows.
+    parameter temperature{1.0};
+
+    // Of the batch form: the mean is over all rows. A single row is never divided.
+    reduction reduce = reduction::mean;
 };
 
 namespace detail {

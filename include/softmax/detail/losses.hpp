@@ -170,6 +170,7 @@ struct no_gradient {
 // ... or to an output that starts at first.
 template <class Value, class O>
 struct gradient_to {
+    using value = Value;
     static constexpr bool exists = true;
     // A kernel reads and writes one type, in rows of neighbours.
     template <class I>
