@@ -1,5 +1,5 @@
 // cross_entropy: the loss of classifiers and language models, alone or fused with its gradient; class indices or
-// probabilities as targets; one row or a batch.
+// probabilities as targets; one row or a batch. kl_divergence: the loss of a student that learns from a teacher.
 //
 // The loss of one row, lse = logsumexp(logits / T):
 //     L = sum_c q_c w_c (lse - logits_c / T) + z lse^2
@@ -203,12 +203,11 @@ constexpr void cross_entropy_per_row(In&& logits, Targets&& targets, Losses&& lo
 // of the rows at options.temperature. The factor T^2 keeps the gradient of the size that it has at T = 1 (Hinton, Vinyals,
 // Dean, "Distilling the Knowledge in a Neural Network", 2015, section 2.1).
 //
-// Never negative; 0 for rows that differ by a constant or not at all. A class that both exclude by -inf adds nothing, one that
-// the teacher excludes adds what follows from s alone, one that only the student excludes makes the loss +inf. NaN where
-// either row has no softmax.
+// Never negative, 0 for equal rows. A class that both exclude by -inf adds nothing; one that only the teacher excludes adds
+// T^2 s_c; one that only the student excludes makes the loss +inf. NaN where either row has no softmax.
 //
-// float, double and long double: within 4 ulp, also where the rows nearly agree or one class dominates in both, as long as T
-// is at most 1e6 times as large as the logits are apart.
+// float, double and long double: within 4 ulp of the loss, also where the rows nearly agree, down to losses of epsilon^3 T^2, and
+// where one class dominates; for any T up to 1e6 times the distance of the rows.
 template <class In, class Teacher>
     requires detail::number_row<In> && detail::number_row<Teacher>
 constexpr detail::real_of<In, Teacher>
@@ -218,8 +217,9 @@ kl_divergence(In&& student_logits, Teacher&& teacher_logits,
                                      detail::no_gradient{}, options);
 }
 
-// The same with its gradient by the student's logits, T (s - t); bit for bit the same loss. The gradient may overwrite
-// either row of logits. Within 4 ulp of T max(s, t), and where s and t nearly agree of their difference.
+// The same with its gradient by the student's logits, T (s_c - t_c); bit for bit the same loss. The gradient may overwrite
+// either row of logits. Within 4 ulp of T max(s_c, t_c) min(1, d + epsilon), d the largest |log(t_j / s_j)|: what s and t have
+// in common is not in the error.
 template <class In, class Teacher, class Out>
     requires detail::number_row<In> && detail::number_row<Teacher> && detail::writable_row<Out>
 constexpr detail::real_of<In, Teacher>
