@@ -206,8 +206,8 @@ constexpr void cross_entropy_per_row(In&& logits, Targets&& targets, Losses&& lo
 // Never negative, 0 for equal rows. A class that both exclude by -inf adds nothing; one that only the teacher excludes adds
 // T^2 s_c; one that only the student excludes makes the loss +inf. NaN where either row has no softmax.
 //
-// float, double and long double: within 4 ulp of the loss, also where the rows nearly agree, down to losses of epsilon^3 T^2, and
-// where one class dominates; for any T up to 1e6 times the distance of the rows.
+// float, double and long double: within 6 ulp of max(loss, (4 epsilon T)^2), also where the rows nearly agree and where one class
+// dominates; for T up to 1e6 times the distance of the rows.
 template <class In, class Teacher>
     requires detail::number_row<In> && detail::number_row<Teacher>
 constexpr detail::real_of<In, Teacher>
@@ -218,8 +218,8 @@ kl_divergence(In&& student_logits, Teacher&& teacher_logits,
 }
 
 // The same with its gradient by the student's logits, T (s_c - t_c); bit for bit the same loss. The gradient may overwrite
-// either row of logits. Within 4 ulp of T max(s_c, t_c) min(1, d + epsilon), d the largest |log(t_j / s_j)|: what s and t have
-// in common is not in the error.
+// either row of logits. Within 4 ulp of T max(s_c, t_c) min(1, d + 16 epsilon), d the largest |log(t_j / s_j)|: where the rows
+// nearly agree the error is one of their difference.
 template <class In, class Teacher, class Out>
     requires detail::number_row<In> && detail::number_row<Teacher> && detail::writable_row<Out>
 constexpr detail::real_of<In, Teacher>

@@ -85,7 +85,7 @@ public:
         const Work d = log_ratio(at_teacher, at_student);
         if (Work(-4.0) < d && d < Work(1.0)) {
             const Work tail = tail_of_exponential(d);
-            return {t * tail, t * (d - tail)};
+            return {t * tail, Work(-1.0) < d ? Work(t * (d - tail)) : Work(t - s)};
         }
         const Work one(1.0);
         return {d < zero ? Work(s - t * (one - d)) : Work(t * (d - one) + s), t - s};
