@@ -4,6 +4,7 @@
 #include <softmax.hpp>
 
 #include "support/accuracy.hpp"
+#include "support/instruction_sets.hpp"
 #include "support/sanitizers.hpp"
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <list>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace {
@@ -23,7 +25,8 @@ using namespace accuracy;
 using big =
     boost::multiprecision::number<boost::multiprecision::cpp_bin_float<100>, boost::multiprecision::et_off>;
 
-constexpr double divergence_bound = 4; // of the larger of the loss and T^2 epsilon^2
+// 3 of a probability and 3 of what it is multiplied with, in ulp of the larger of the loss and (4 epsilon T)^2.
+constexpr double divergence_bound = 6;
 constexpr double divergence_gradient_bound =
     4; // of T max(s, t) min(1, the largest |log(t / s)| + 16 epsilon)
 
@@ -127,18 +130,6 @@ void examine_pair(const distribution<Real>& from, const student_kind<Real>& kind
     gradient.check();
 }
 
-template <class Check>
-void on_every_instruction_set(Check check) {
-    using smx::detail::instruction_set;
-    const auto best = smx::detail::use_instruction_set(instruction_set::avx512);
-    for (const auto set : {instruction_set::avx512, instruction_set::avx2, instruction_set::baseline}) {
-        if (smx::detail::use_instruction_set(set) == set) {
-            check();
-        }
-    }
-    smx::detail::use_instruction_set(best);
-}
-
 template <class Real>
 bool same(const std::vector<Real>& a, const std::vector<Real>& b) {
     return std::equal(a.begin(), a.end(), b.begin(), b.end(),
@@ -152,7 +143,7 @@ TEMPLATE_TEST_CASE("kl_divergence keeps its bounds under rows from far apart to 
     using real = TestType;
     const auto sizes = is_sanitized ? std::vector<std::size_t>{2, 17}
                                     : std::vector<std::size_t>{1, 2, 3, 5, 8, 10, 15, 16, 17, 33, 64};
-    on_every_instruction_set([&] {
+    const auto check_all = [&] {
         for (const auto& from : distributions<real>()) {
             for (const auto& kind : students<real>()) {
                 for (const std::size_t n : sizes) {
@@ -163,7 +154,8 @@ TEMPLATE_TEST_CASE("kl_divergence keeps its bounds under rows from far apart to 
                 }
             }
         }
-    });
+    };
+    std::is_same_v<real, long double> ? check_all() : on_every_instruction_set(check_all);
     for (const auto& kind : students<real>()) {
         examine_pair<real>(distributions<real>()[0], kind, is_sanitized ? 100 : 3000,
                            temperature_of<real>(2));
@@ -347,8 +339,13 @@ TEMPLATE_TEST_CASE("kl_divergence has the same bits alone, in any batch, in plac
                 const std::size_t rows = shape.outer * inner;
                 std::vector<real> x = logits_of(distributions<real>()[0], rows * n),
                                   y = logits_of(distributions<real>()[3], rows * n), g(x.size());
-                x[0] = -std::numeric_limits<real>::infinity(); // rows for the generic code in between
-                y[x.size() - 1] = real(1e30);
+                // The last row is one for the generic code: its logits are too large for the fast reduction.
+                const real offset = std::is_same_v<real, float> ? real(1e7) : real(1e14);
+                for (std::size_t c = 0; c != n; ++c) {
+                    const std::size_t at = ((shape.outer - 1) * n + c) * inner + inner - 1;
+                    x[at] += offset;
+                    y[at] += offset;
+                }
                 const options_of<real> sum{.temperature = 0.7, .reduce = smx::reduction::sum};
                 const real loss = smx::kl_divergence(x, y, g, shape, sum);
                 CHECK(smx::kl_divergence(x, y, shape, sum) == loss);
@@ -365,8 +362,7 @@ TEMPLATE_TEST_CASE("kl_divergence has the same bits alone, in any batch, in plac
                     losses.push_back(static_cast<double>(alone));
                     is_same = is_same && smx::kl_divergence(from, to, sum) == alone;
                     for (std::size_t c = 0; c != n; ++c) {
-                        is_same =
-                            is_same && (one[c] == g[at(c)] || (std::isnan(one[c]) && std::isnan(g[at(c)])));
+                        is_same = is_same && one[c] == g[at(c)];
                     }
                     auto student = from, teacher = to;
                     is_same = is_same && smx::kl_divergence(student, to, student, sum) == alone &&
@@ -374,29 +370,23 @@ TEMPLATE_TEST_CASE("kl_divergence has the same bits alone, in any batch, in plac
                               teacher == one;
                 }
                 CAPTURE(n, inner);
-                CHECK((is_same || n == 1)); // a row of one -inf has no softmax: NaN is not itself
+                CHECK(is_same);
                 double total = 0;
                 for (const double each : losses) {
                     total += each;
                 }
-                CHECK((loss == static_cast<real>(total) || std::isnan(total) ||
-                       std::abs(static_cast<double>(loss) / total - 1) < 1e-5));
+                CHECK(std::abs(static_cast<double>(loss) - total) <= 1e-6 * total);
                 // The mean, in place.
                 std::vector<real> mean_g(x.size()), over_x = x, over_y = y;
                 const options_of<real> mean{.temperature = 0.7};
                 const real of_mean = smx::kl_divergence(x, y, mean_g, shape, mean);
-                if (!std::isnan(loss)) {
-                    CHECK((of_mean == loss ||
-                           std::abs(of_mean * static_cast<real>(rows) / loss - 1) < real(1e-6)));
-                    CHECK(smx::kl_divergence(over_x, y, over_x, shape, mean) == of_mean);
-                    CHECK(smx::kl_divergence(x, over_y, over_y, shape, mean) == of_mean);
-                }
-                if (n != 1) {
-                    CHECK(over_x == mean_g);
-                    CHECK(over_y == mean_g);
-                    CHECK(std::abs(mean_g[n / 2 * inner] * static_cast<real>(rows) - g[n / 2 * inner]) <=
-                          real(1e-6));
-                }
+                CHECK(std::abs(of_mean * static_cast<real>(rows) - loss) <= real(1e-6) * loss);
+                CHECK(smx::kl_divergence(over_x, y, over_x, shape, mean) == of_mean);
+                CHECK(smx::kl_divergence(x, over_y, over_y, shape, mean) == of_mean);
+                CHECK(over_x == mean_g);
+                CHECK(over_y == mean_g);
+                const std::size_t middle = n / 2 * inner;
+                CHECK(std::abs(mean_g[middle] * static_cast<real>(rows) - g[middle]) <= real(1e-6));
             }
         }
     });
@@ -412,8 +402,9 @@ TEST_CASE("kl_divergence computes in the wider type under mixed elements, and in
     CHECK(std::abs(loss / wide - 1) < 1e-14);
     CHECK(std::equal(g.begin(), g.end(), wide_g.begin(),
                      [](float a, double b) { return std::abs(a - static_cast<float>(b)) <= 1e-7F; }));
-    CHECK(smx::kl_divergence(std::vector<int>{1, 2}, std::vector<int>{2, 1}) ==
-          smx::kl_divergence(std::vector<double>{1, 2}, std::vector<double>{2, 1}));
+    CHECK(std::abs(smx::kl_divergence(std::vector<int>{1, 2}, std::vector<int>{2, 1}) /
+                       smx::kl_divergence(std::vector<double>{1, 2}, std::vector<double>{2, 1}) -
+                   1) < 1e-15);
     constexpr double compiled = [] {
         const double student[] = {1.5, -2, 0.25}, teacher[] = {0.3, -1, 2};
         double gradient[3] = {};

@@ -1,6 +1,7 @@
 // Nothing is read or written outside the rows: they end at an inaccessible page, and begin behind one, at every length to
 // 300 and every alignment; on every instruction set that the machine has. And nothing is allocated.
 #include "support/catch.hpp"
+#include "support/instruction_sets.hpp"
 
 #include <softmax.hpp>
 
@@ -35,9 +36,6 @@ void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
-
-namespace detail = smx::detail;
-using detail::instruction_set;
 
 constexpr std::size_t longest = 300;
 
@@ -81,18 +79,6 @@ private:
     std::byte* begin_ = nullptr;
 };
 
-// Runs `check` on every instruction set that the machine has.
-template <class Check>
-void on_every_instruction_set(Check check) {
-    const instruction_set best = detail::use_instruction_set(instruction_set::avx512);
-    for (const auto set : {instruction_set::avx512, instruction_set::avx2, instruction_set::baseline}) {
-        if (detail::use_instruction_set(set) == set) {
-            check();
-        }
-    }
-    detail::use_instruction_set(best);
-}
-
 template <class Real>
 void run_all(std::span<const Real> x, std::span<Real> y) {
     const std::size_t n = x.size();
@@ -104,10 +90,18 @@ void run_all(std::span<const Real> x, std::span<Real> y) {
     }
     static_cast<void>(smx::cross_entropy(x, n / 2));
     static_cast<void>(smx::cross_entropy(x, n / 2, y));
+    smx::softmax_backward(x, x, y, 0.7);
+    smx::log_softmax_backward(x, x, y, 0.7);
+    static_cast<void>(smx::kl_divergence(x, x));
+    static_cast<void>(smx::kl_divergence(x, x, y, {.temperature = 0.7}));
     for (const std::size_t rows : {2U, 3U, 5U}) {
         if (n % rows == 0) {
             smx::softmax(x, y, smx::shape{rows, n / rows}, 0.7);
             smx::log_softmax(x, y, smx::shape{1, n / rows, rows}, 0.7);
+            smx::softmax_backward(x, x, y, smx::shape{rows, n / rows}, 0.7);
+            smx::log_softmax_backward(x, x, y, smx::shape{1, n / rows, rows}, 0.7);
+            static_cast<void>(smx::kl_divergence(x, x, y, smx::shape{rows, n / rows}));
+            static_cast<void>(smx::kl_divergence(x, x, y, smx::shape{1, n / rows, rows}));
         }
     }
 }
