@@ -91,6 +91,32 @@ constexpr loss_and_gradient by_probabilities() {
 static_assert(close(by_probabilities().loss, lse123 - 2, 1e-14));
 static_assert(close(by_probabilities().gradient[0], (p123[0] - 0.75 * 0.25 - 0.25 / 3) / 2, 1e-15));
 
+constexpr std::array<double, 3> half_and_quarters = {0.5, 0.25, 0.25};
+constexpr std::array<double, 3> of_probabilities() {
+    std::array<double, 3> gradient{};
+    smx::softmax_backward(half_and_quarters, c_array, gradient, 2);
+    return gradient;
+}
+static_assert(of_probabilities() == std::array{-0.375, 0.0625, 0.3125}); // sum(p u) = 3.5
+constexpr std::array<double, 3> of_log_probabilities() {
+    std::array<double, 3> gradient{};
+    smx::log_softmax_backward(smx::log_softmax(c_array, 2), c_array, gradient, 2);
+    return gradient;
+}
+static_assert(close(of_log_probabilities()[1], 2 - 6 * p123[1], 1e-14));
+static_assert(close(of_log_probabilities()[2], 3 - 6 * p123[2], 1e-14));
+
+constexpr loss_and_gradient of_a_student() {
+    constexpr std::array<double, 3> equal = {7, 7, 7};
+    loss_and_gradient result{};
+    result.loss = smx::kl_divergence(equal, c_array, result.gradient, {.temperature = 2});
+    return result;
+}
+// 4 (log(3) - the entropy of p123), and 2 (1/3 - p123)
+static_assert(close(of_a_student().loss, 4 * (1.0986122886681098 - 0.8323955818399389), 1e-14));
+static_assert(close(of_a_student().gradient[0], 2 * (1.0 / 3 - p123[0]), 1e-15));
+static_assert(close(of_a_student().gradient[2], 2 * (1.0 / 3 - p123[2]), 1e-15));
+
 // Special values.
 constexpr double inf = std::numeric_limits<double>::infinity();
 constexpr double no_number = std::numeric_limits<double>::quiet_NaN();

@@ -325,3 +325,65 @@ TEST_CASE("cross_entropy accepts the ends of the range of its options under the 
     CHECK_NOTHROW(smx::cross_entropy(x, -100, {.ignore_index = -100}));
     CHECK_NOTHROW(smx::cross_entropy(x, 2, {.ignore_index = 2}));
 }
+
+TEST_CASE("softmax_backward and log_softmax_backward say what is wrong before the first write") {
+    const std::vector<double> short_up(37, 0.5), up(41, 0.5), in(12, 0.5);
+    auto gradient = filled(41), short_gradient = filled(37), batch = filled(12);
+    invalid([&] { smx::softmax_backward(logits, short_up, gradient); },
+            {"smx::softmax_backward: ", "upstream has 37", "probabilities has 41"});
+    invalid([&] { smx::softmax_backward(logits, up, short_gradient); },
+            {"smx::softmax_backward: ", "gradient has 37", "probabilities has 41"});
+    invalid([&] { smx::log_softmax_backward(logits, short_up, gradient); },
+            {"smx::log_softmax_backward: ", "upstream has 37", "log_probabilities has 41"});
+    invalid([&] { smx::log_softmax_backward(std::list<double>(41), up, short_gradient); },
+            {"smx::log_softmax_backward: ", "gradient has 37", "log_probabilities has 41"});
+    const smx::shape fits{2, 3, 2}, other{2, 3, 7};
+    invalid([&] { smx::softmax_backward(in, in, batch, other); }, {"probabilities has 12", "42"});
+    invalid([&] { smx::softmax_backward(in, up, batch, fits); }, {"upstream has 41", "12"});
+    invalid([&] { smx::softmax_backward(in, in, gradient, fits); }, {"gradient has 41", "12"});
+    invalid([&] { smx::log_softmax_backward(in, in, batch, other); }, {"log_probabilities has 12", "42"});
+    const std::vector<double> each = {1, 2, 0, 1}, too_few = {1, 2, 3};
+    invalid([&] { smx::softmax_backward(in, in, batch, fits, each); },
+            {"temperature is 0", "greater than 0"});
+    invalid([&] { smx::softmax_backward(in, in, batch, fits, too_few); }, {"temperature has 3", "4"});
+    for (const double t : {0.0, -0.0, -1.0, -inf, no_number}) {
+        invalid([&] { smx::softmax_backward(logits, up, gradient, t); },
+                {"smx::softmax_backward: ", "temperature"});
+        invalid([&] { smx::log_softmax_backward(logits, up, gradient, t); },
+                {"smx::log_softmax_backward: ", "temperature"});
+        invalid([&] { smx::softmax_backward(logits.begin(), logits.end(), up.begin(), gradient.begin(), t); },
+                {"smx::softmax_backward: ", "temperature"});
+        invalid([&] { smx::log_softmax_backward(in, in, batch, fits, t); },
+                {"smx::log_softmax_backward: ", "temperature"});
+    }
+    CHECK(untouched(gradient));
+    CHECK(untouched(short_gradient));
+    CHECK(untouched(batch));
+}
+
+TEST_CASE("kl_divergence says what is wrong before the first write") {
+    const std::vector<double> teacher(41, 0.5), short_teacher(37, 0.5), in(12, 0.5), none;
+    auto gradient = filled(41), short_gradient = filled(37), batch = filled(12), empty = filled(0);
+    using distillation = smx::distillation_options<double>;
+    invalid([&] { smx::kl_divergence(logits, short_teacher); },
+            {"smx::kl_divergence: ", "teacher_logits has 37", "student_logits has 41"});
+    invalid([&] { smx::kl_divergence(logits, short_teacher, gradient); }, {"teacher_logits has 37", "41"});
+    invalid([&] { smx::kl_divergence(logits, teacher, short_gradient); },
+            {"smx::kl_divergence: ", "gradient has 37", "student_logits has 41"});
+    invalid([&] { smx::kl_divergence(none, none); }, {"smx::kl_divergence: ", "logits has 0"});
+    invalid([&] { smx::kl_divergence(none, none, empty, smx::shape{3, 0}); }, {"logits has 0"});
+    const smx::shape fits{2, 3, 2}, other{2, 3, 7};
+    invalid([&] { smx::kl_divergence(in, in, other); }, {"student_logits has 12", "42"});
+    invalid([&] { smx::kl_divergence(in, teacher, fits); }, {"teacher_logits has 41", "12"});
+    invalid([&] { smx::kl_divergence(in, in, gradient, fits); }, {"gradient has 41", "12"});
+    for (const double t : {0.0, -1.0, inf, no_number}) {
+        const distillation bad{.temperature = t};
+        invalid([&] { smx::kl_divergence(logits, teacher, bad); }, {"smx::kl_divergence: ", "temperature"});
+        invalid([&] { smx::kl_divergence(logits, teacher, gradient, bad); }, {"temperature"});
+        invalid([&] { smx::kl_divergence(std::list<double>(41), teacher, gradient, bad); }, {"temperature"});
+        invalid([&] { smx::kl_divergence(in, in, batch, fits, bad); }, {"temperature"});
+    }
+    CHECK(untouched(gradient));
+    CHECK(untouched(short_gradient));
+    CHECK(untouched(batch));
+}

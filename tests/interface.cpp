@@ -263,6 +263,31 @@ static_assert(!cross_entropy_takes<std::vector<bool>&, int> && !cross_entropy_ta
 static_assert(!cross_entropy_takes<doubles, int, std::span<const double>>, "the gradient is written");
 static_assert(!cross_entropy_takes<doubles, std::vector<std::string>&, smx::shape>);
 
+template <class... Arguments>
+concept softmax_backward_takes =
+    requires(Arguments&&... arguments) { smx::softmax_backward(std::forward<Arguments>(arguments)...); };
+template <class... Arguments>
+concept kl_divergence_takes =
+    requires(Arguments&&... arguments) { smx::kl_divergence(std::forward<Arguments>(arguments)...); };
+
+static_assert(softmax_backward_takes<doubles, doubles, doubles> &&
+              softmax_backward_takes<doubles, doubles, doubles, int> &&
+              softmax_backward_takes<doubles, doubles, doubles, smx::shape, doubles>);
+static_assert(softmax_backward_takes<double (&)[3], double (&)[3], double (&)[3], int>);
+static_assert(!softmax_backward_takes<double (&)[3], double (&)[3], double (&)[3], double (&)[3]>,
+              "arrays are no iterators");
+static_assert(softmax_backward_takes<double*, double*, const int*, double*> &&
+              !softmax_backward_takes<double*, double*, double*, int*>);
+static_assert(!softmax_backward_takes<doubles, doubles> &&
+              !softmax_backward_takes<doubles, doubles, const std::vector<double>&>);
+static_assert(!softmax_backward_takes<doubles, std::string&, doubles> &&
+              !softmax_backward_takes<doubles, doubles, doubles, doubles>);
+static_assert(kl_divergence_takes<doubles, floats> && kl_divergence_takes<doubles, doubles, floats>);
+static_assert(kl_divergence_takes<doubles, doubles, smx::shape> &&
+              kl_divergence_takes<doubles, doubles, doubles, smx::shape, smx::distillation_options<double>>);
+static_assert(!kl_divergence_takes<doubles> && !kl_divergence_takes<doubles, int> &&
+              !kl_divergence_takes<doubles, doubles, std::span<const double>>);
+
 // What comes back.
 template <class... Arguments>
 using softmax_result = decltype(smx::softmax(std::declval<Arguments>()...));
@@ -309,6 +334,12 @@ static_assert(std::same_as<decltype(smx::cross_entropy_options<double>{}.label_s
 static_assert(std::same_as<decltype(smx::cross_entropy_options<long double>{}.z_loss), long double>);
 static_assert(
     std::same_as<decltype(smx::cross_entropy_options<float>{}.class_weights), std::span<const float>>);
+static_assert(
+    std::same_as<decltype(smx::kl_divergence(std::declval<floats>(), std::declval<floats>())), float>);
+static_assert(
+    std::same_as<decltype(smx::kl_divergence(std::declval<floats>(), std::declval<doubles>())), double>);
+static_assert(std::same_as<decltype(smx::distillation_options<float>{}.temperature), double>);
+static_assert(std::same_as<decltype(smx::distillation_options<long double>{}.temperature), long double>);
 static_assert(std::same_as<decltype(smx::shape{}.outer), std::size_t>);
 static_assert(smx::shape{}.outer == 1 && smx::shape{}.classes == 0 && smx::shape{}.inner == 1);
 static_assert(smx::cross_entropy_options<float>{}.temperature == 1 &&
@@ -767,4 +798,67 @@ TEMPLATE_TEST_CASE("cross_entropy has the same loss under every kind of gradient
     CHECK(*scattered.begin() > 0);
     CHECK(*std::next(scattered.begin(), 5) < 0);
     CHECK(std::abs(wide[5] - static_cast<long double>(gradient[5])) < 1e-6L);
+}
+
+TEST_CASE("softmax_backward and log_softmax_backward write to a range under every container") {
+    // sum(p u) = 3.5; T = 2
+    const std::vector<double> p = {0.5, 0.25, 0.25}, u = {2, 4, 6};
+    const std::array expected = {-0.375, 0.0625, 0.3125};
+    const auto check = [&](auto in, auto up, auto out) {
+        smx::softmax_backward(in, up, out, 2);
+        CHECK(same(out, expected));
+        smx::softmax_backward(std::as_const(in), std::as_const(up), out, 2.0F);
+        CHECK(same(out, expected));
+        std::vector<double> l;
+        for (const double probability : in) {
+            l.push_back(std::log(probability));
+        }
+        smx::log_softmax_backward(l, up, out, 2);
+        CHECK(same(out, std::array{-2.0, 0.5, 1.5}));
+    };
+    check(p, u, std::vector<double>(3));
+    check(std::array<double, 3>{0.5, 0.25, 0.25}, std::array<double, 3>{2, 4, 6}, std::array<double, 3>{});
+    check(std::list<double>{0.5, 0.25, 0.25}, std::deque<double>{2, 4, 6}, std::forward_list<double>(3));
+    check(std::valarray<double>{0.5, 0.25, 0.25}, std::valarray<double>{2, 4, 6}, std::valarray<double>(3));
+    check(std::vector<float>{0.5, 0.25, 0.25}, std::list<int>{2, 4, 6}, std::vector<double>(3));
+    double c_array[] = {0.5, 0.25, 0.25}, c_upstream[] = {2, 4, 6};
+    smx::softmax_backward(c_array, c_upstream, c_array, 2);
+    CHECK(same(c_array, expected));
+    std::vector<double> appended;
+    smx::softmax_backward(p.begin(), p.end(), u.begin(), std::back_inserter(appended), 2);
+    CHECK(same(appended, expected));
+    std::vector<double> out(3);
+    CHECK(smx::softmax_backward(p.data(), p.data() + 3, u.data(), out.data(), 2) == out.data() + 3);
+    CHECK(same(out, expected));
+    // The default is 1.
+    smx::softmax_backward(p, u, out);
+    CHECK(same(out, std::array{-0.75, 0.125, 0.625}));
+    CHECK(smx::log_softmax_backward(p.begin(), p.end(), u.begin(), out.begin()) == out.end());
+    smx::softmax_backward(p, u, out, {1, 3});
+    CHECK(same(out, std::array{-0.75, 0.125, 0.625}));
+    smx::softmax_backward(p, u, out, {3, 1}, std::vector{1, 2, 3});
+    CHECK(same(out, std::array{0.5 * (2 - 1), 0.25 * (4 - 1) / 2, 0.25 * (6 - 1.5) / 3}));
+}
+
+TEST_CASE("kl_divergence takes every container under options by name") {
+    const double expected = smx::kl_divergence(std::vector<double>{7, 7, 7}, x, {.temperature = 2});
+    const auto check = [&](auto student, auto teacher, auto gradient) {
+        CHECK(close(smx::kl_divergence(student, teacher, {.temperature = 2}), expected));
+        CHECK(close(smx::kl_divergence(student, std::as_const(teacher), gradient, {.temperature = 2}),
+                    expected));
+        CHECK(
+            same(gradient, std::array{2 * (1.0 / 3 - p2[0]), 2 * (1.0 / 3 - p2[1]), 2 * (1.0 / 3 - p2[2])}));
+    };
+    check(std::vector<double>{7, 7, 7}, x, std::vector<double>(3));
+    check(std::list<double>{7, 7, 7}, std::deque<double>{1, 2, 4}, std::forward_list<double>(3));
+    check(std::array<int, 3>{7, 7, 7}, std::valarray<double>{1, 2, 4}, std::valarray<double>(3));
+    const double student[] = {7, 7, 7}, teacher[] = {1, 2, 4};
+    CHECK(close(smx::kl_divergence(student, teacher, {.temperature = 2}), expected));
+    std::vector<double> two_students(6, 7.0), two_teachers = {1, 2, 4, 1, 2, 4}, gradient(6);
+    const smx::shape shape{2, 3};
+    CHECK(close(smx::kl_divergence(two_students, two_teachers, shape, {.temperature = 2}), expected));
+    CHECK(close(smx::kl_divergence(two_students, two_teachers, gradient, shape,
+                                   {.temperature = 2, .reduce = smx::reduction::sum}),
+                2 * expected));
+    CHECK(close(gradient[4], 2 * (1.0 / 3 - p2[1])));
 }

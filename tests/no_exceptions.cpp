@@ -52,6 +52,9 @@ const violation violations[] = {
      {"smx::cross_entropy: ", "target", "7"}},
     {[] { smx::cross_entropy(x, 1, out, {.label_smoothing = 2}); },
      {"smx::cross_entropy: ", "label_smoothing", "2"}},
+    {[] { smx::softmax_backward(x, x, short_out); }, {"smx::softmax_backward: ", "gradient has 2", "3"}},
+    {[] { smx::log_softmax_backward(x, x, out, 0); }, {"smx::log_softmax_backward: ", "temperature", "0"}},
+    {[] { smx::kl_divergence(x, two, out); }, {"smx::kl_divergence: ", "teacher_logits has 2", "3"}},
     // The last one: its handler comes back.
     {[] { smx::softmax(x, short_out, -3); }, {"smx::softmax: ", "", ""}},
 };
@@ -100,6 +103,10 @@ int main() {
     expect(std::abs(p[1] - (e * e / sum - 1) / 2) < 1e-15, "the gradient of cross_entropy at T = 2");
     expect(std::isnan(smx::logsumexp(std::vector<double>{1, std::numeric_limits<double>::quiet_NaN()})),
            "NaN");
+
+    smx::softmax_backward(std::vector<double>{0.5, 0.25, 0.25}, x, p, 2);
+    expect(p[0] == -0.5 && p[1] == 0 && p[2] == 0.25, "softmax_backward at T = 2");
+    expect(smx::kl_divergence(x, x, p, {.temperature = 2}) == 0 && p[1] == 0, "kl_divergence of equal rows");
 
     std::signal(SIGABRT, on_abort);
     commit_current();

@@ -185,13 +185,50 @@ std::uint64_t hash_of_all() {
     return all.value();
 }
 
+// The gradients of the forward functions, of outputs that these did not make, and the loss of distillation with its own.
 template <class Real>
-void check(const char* type, const char* instruction_set, bool fused, std::uint64_t golden) {
-    const std::uint64_t found = hash_of_all<Real>();
-    std::printf("%-6s %-8s %016llx%s\n", type, instruction_set, static_cast<unsigned long long>(found),
-                fused ? "" : "  (no fused multiply-add: its own bits)");
-    if (fused && found != golden) {
-        std::printf("FAILED: expected %016llx\n", static_cast<unsigned long long>(golden));
+std::uint64_t hash_of_gradients() {
+    hash all;
+    logits<Real> next;
+    std::vector<std::size_t> sizes;
+    for (std::size_t n = 1; n <= 70; ++n) {
+        sizes.push_back(n);
+    }
+    sizes.insert(sizes.end(), {300, 1023, 5000, 200003});
+    for (const std::size_t n : sizes) {
+        for (const double temperature : {1.0, 0.7, 3.0}) {
+            const int scale = static_cast<int>(n % 5);
+            std::vector<Real> x(n), u(n), p(n), l(n), g(n), h(n), d(n);
+            for (std::size_t c = 0; c < n; ++c) {
+                x[c] = next(scale);
+                u[c] = next(1);
+                p[c] = (x[c] < 0 ? -x[c] : x[c]) / 64;
+                l[c] = x[c] - 16;
+            }
+            smx::softmax_backward(p, u, g, temperature);
+            smx::log_softmax_backward(l, u, h, temperature);
+            const Real divergence = smx::kl_divergence(x, u, d, {.temperature = temperature});
+            all.add(std::span<const Real>(g));
+            all.add(std::span<const Real>(h));
+            all.add(std::span<const Real>(d));
+            all.add(divergence);
+        }
+    }
+    return all.value();
+}
+
+struct golden {
+    std::uint64_t all, gradients;
+};
+
+template <class Real>
+void check(const char* type, const char* instruction_set, bool fused, const golden& expected) {
+    const golden found{hash_of_all<Real>(), hash_of_gradients<Real>()};
+    const auto number = [](std::uint64_t hash) { return static_cast<unsigned long long>(hash); };
+    std::printf("%-6s %-8s %016llx %016llx%s\n", type, instruction_set, number(found.all),
+                number(found.gradients), fused ? "" : "  (no fused multiply-add: its own bits)");
+    if (fused && (found.all != expected.all || found.gradients != expected.gradients)) {
+        std::printf("FAILED: expected %016llx %016llx\n", number(expected.all), number(expected.gradients));
         ++failures;
     }
 }
@@ -201,8 +238,8 @@ void check(const char* type, const char* instruction_set, bool fused, std::uint6
 int main() {
     namespace detail = smx::detail;
     using set = detail::instruction_set;
-    constexpr std::uint64_t golden_float = 0x6ed6900b32488172;
-    constexpr std::uint64_t golden_double = 0xfc69d4a7e3ac0a01;
+    constexpr golden golden_float{0x6ed6900b32488172, 0};
+    constexpr golden golden_double{0xfc69d4a7e3ac0a01, 0};
     constexpr struct {
         set which;
         const char* name;

@@ -291,3 +291,69 @@ TEST_CASE("cross_entropy has the right derivatives by every logit and the temper
         }
     }
 }
+
+TEST_CASE("softmax_backward and log_softmax_backward carry second derivatives under dual numbers") {
+    for (const auto& row : rows) {
+        for (const double t : temperatures) {
+            const closed_form expected(row, t);
+            std::vector<dual> u;
+            double sum = 0, sum_of_products = 0;
+            for (std::size_t c = 0; c != row.size(); ++c) {
+                u.push_back(dual(0.5 + static_cast<double>(c)));
+                sum += u[c].value();
+                sum_of_products += expected.p[c] * u[c].value();
+            }
+            for (std::size_t j = 0; j != row.size(); ++j) {
+                const std::vector<dual> x = duals(row, j);
+                std::vector<dual> p(row.size(), dual(-77.0)), l = p, g = p, h = p;
+                smx::softmax(x, p, t);
+                smx::log_softmax(x, l, t);
+                smx::softmax_backward(p, u, g, t);
+                smx::log_softmax_backward(l, u, h, t);
+                for (std::size_t i = 0; i != row.size(); ++i) {
+                    CAPTURE(row, t, i, j, g[i].value(), g[i].slope(), h[i].value(), h[i].slope());
+                    const double away = u[i].value() - sum_of_products;
+                    CHECK(close(g[i].value(), expected.p[i] * away / t));
+                    // d(sum of p u) / dx_j = p_j (u_j - sum of p u) / t
+                    CHECK(close(g[i].slope(),
+                                (expected.softmax_by_logit(i, j) * away -
+                                 expected.p[i] * expected.p[j] * (u[j].value() - sum_of_products) / t) /
+                                    t));
+                    CHECK(close(h[i].value(), (u[i].value() - expected.p[i] * sum) / t));
+                    CHECK(close(h[i].slope(), -expected.softmax_by_logit(i, j) * sum / t));
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("kl_divergence has the right derivatives by every logit under dual numbers") {
+    for (const auto& row : rows) {
+        for (const double t : temperatures) {
+            std::vector<double> other;
+            for (const double logit : row) {
+                other.push_back(logit > 3 || logit < -3 ? logit : 1 - 0.5 * logit);
+            }
+            const closed_form student(row, t), teacher(other, t);
+            for (std::size_t j = 0; j != row.size(); ++j) {
+                std::vector<dual> g(row.size(), dual(-77.0));
+                const smx::distillation_options<dual> options{.temperature = dual(t)};
+                const dual loss = smx::kl_divergence(duals(row, j), duals(other, none), g, options);
+                double expected = 0;
+                for (std::size_t c = 0; c != row.size(); ++c) {
+                    expected += t * t * teacher.p[c] * ((other[c] - row[c]) / t - teacher.lse + student.lse);
+                    CAPTURE(row, t, j, c, g[c].value(), g[c].slope());
+                    CHECK(close(g[c].value(), t * (student.p[c] - teacher.p[c])));
+                    CHECK(close(g[c].slope(), t * student.softmax_by_logit(c, j)));
+                }
+                CAPTURE(row, t, j, loss.value(), loss.slope());
+                CHECK(close(loss.value(), expected));
+                CHECK(close(loss.slope(), t * (student.p[j] - teacher.p[j])));
+                // And by the teacher's logits: T (t_j (log(t_j / s_j) - the mean of these)).
+                const dual by_teacher = smx::kl_divergence(duals(row, none), duals(other, j), options);
+                const double ratio = (other[j] - row[j]) / t - teacher.lse + student.lse;
+                CHECK(close(by_teacher.slope(), t * teacher.p[j] * (ratio - expected / (t * t))));
+            }
+        }
+    }
+}
