@@ -105,7 +105,7 @@ int main() {
            "NaN");
 
     smx::softmax_backward(std::vector<double>{0.5, 0.25, 0.25}, x, p, 2);
-    expect(p[0] == -0.5 && p[1] == 0 && p[2] == 0.25, "softmax_backward at T = 2");
+    expect(p[0] == -0.25 && p[1] == 0 && p[2] == 0.25, "softmax_backward at T = 2");
     expect(smx::kl_divergence(x, x, p, {.temperature = 2}) == 0 && p[1] == 0, "kl_divergence of equal rows");
 
     std::signal(SIGABRT, on_abort);
