@@ -313,6 +313,87 @@ TEMPLATE_TEST_CASE("cross_entropy of a batch follows its formula under every pai
     }
 }
 
+TEMPLATE_TEST_CASE("cross_entropy takes class indices of every integer type under every pair of options", "",
+                   signed char, unsigned char, short, unsigned short, int, unsigned, long, unsigned long,
+                   long long, unsigned long long, std::size_t, char, char8_t, wchar_t) {
+    for (unsigned set = 0; set != 1u << option_count; ++set) {
+        if (std::popcount(set) > 2 || (set & given) != 0) {
+            continue;
+        }
+        for (const std::size_t inner : {std::size_t(1), std::size_t(2)}) {
+            batch_case<double> test(set, 5, inner, smx::reduction::mean);
+            test.options.ignore_index = (set & ignored) != 0 ? 4 : test.options.none;
+            std::vector<TestType> targets;
+            for (int& target : test.targets) {
+                target = target < 0 ? 4 : target; // some types have no -7
+                targets.push_back(static_cast<TestType>(target));
+            }
+            std::vector<double> g(test.x.size()), expected_g(test.x.size());
+            const double expected = test.run(expected_g);
+            CAPTURE(set, inner);
+            CHECK(smx::cross_entropy(test.x, targets, g, test.shape, test.options) == expected);
+            CHECK(g == expected_g);
+            const std::list<TestType> list(targets.begin(), targets.end());
+            CHECK(smx::cross_entropy(test.x, list, test.shape, test.options) == expected);
+            const auto row = std::span<const double>(test.x).first(5);
+            CHECK(smx::cross_entropy(row, targets[0], test.options) ==
+                  smx::cross_entropy(row, test.targets[0], test.options));
+        }
+    }
+}
+
+TEST_CASE("cross_entropy divides, ignores and weighs as its documentation says under options in pairs") {
+    using options = smx::cross_entropy_options<double>;
+    const std::vector<double> x = {1.5, -2, 0.25, 0.5, 3, -1}, w = {0.5, 3, 0.25},
+                              q = {0.2, 0.3, 0.5, 0, 1, 0};
+    const std::vector<int> targets = {2, 1}, second = {-1, 1}, none = {-1, -1};
+    const smx::shape shape{2, 3};
+    const auto row = [&](std::size_t r) { return std::span<const double>(x).subspan(3 * r, 3); };
+    const auto close = [](double a, double b) { return std::abs(a - b) <= 1e-14 * std::abs(b); };
+    const auto lse = [&](std::size_t r) { return smx::logsumexp(row(r), 2); };
+    // smoothing and weights: the divisor is that of the targets, not of the smoothed weights.
+    const options both{.temperature = 2, .label_smoothing = 0.3, .class_weights = w};
+    CHECK(close(smx::cross_entropy(x, targets, shape, both),
+                (smx::cross_entropy(row(0), 2, both) + smx::cross_entropy(row(1), 1, both)) / (w[2] + w[1])));
+    // Either and ignored rows: no smoothing, no weight, no z_loss of theirs.
+    options all = both;
+    all.z_loss = 0.125;
+    all.ignore_index = -1;
+    CHECK(close(smx::cross_entropy(x, second, shape, all), smx::cross_entropy(row(1), 1, all) / w[1]));
+    CHECK(smx::cross_entropy(x, none, shape, all) == 0);
+    // z_loss is neither weighted nor smoothed, but divided with the rest; its logsumexp is at T.
+    options without = all;
+    without.z_loss = 0;
+    CHECK(close(smx::cross_entropy(row(1), 1, all),
+                smx::cross_entropy(row(1), 1, without) + 0.125 * lse(1) * lse(1)));
+    // Probabilities: the mean is over rows, whatever the weights, and no row is ignored.
+    CHECK(
+        close(smx::cross_entropy(x, q, shape, all), (smx::cross_entropy(row(0), std::span(q).first(3), all) +
+                                                     smx::cross_entropy(row(1), std::span(q).last(3), all)) /
+                                                        2));
+    // softcap: before T and before all else, the logsumexp of z_loss included.
+    options capped = all;
+    capped.softcap = 1.5;
+    std::vector<double> by_hand;
+    for (const double logit : row(1)) {
+        by_hand.push_back(1.5 * std::tanh(logit / 1.5));
+    }
+    CHECK(close(smx::cross_entropy(row(1), 1, capped), smx::cross_entropy(by_hand, 1, all)));
+    // The gradient is divided by T once more than the loss, and by what the mean divides by.
+    std::vector<double> g(6), g_sum(6), at_one(3), halved;
+    all.reduce = smx::reduction::sum;
+    smx::cross_entropy(x, targets, g_sum, shape, all);
+    all.reduce = smx::reduction::mean;
+    smx::cross_entropy(x, targets, g, shape, all);
+    CHECK(close(g[4] * (w[2] + w[1]), g_sum[4]));
+    for (const double logit : row(1)) {
+        halved.push_back(logit / 2);
+    }
+    all.temperature = 1;
+    smx::cross_entropy(halved, 1, at_one, all);
+    CHECK(close(g_sum[4] * 2, at_one[1]));
+}
+
 namespace {
 
 // Everything that a call leaves, so that two calls can be compared.
