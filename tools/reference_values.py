@@ -97,6 +97,8 @@ def cross_entropies(numbers):
             target = torch.tensor([numbers.below(classes) for _ in range(shape[0] * shape[2])]).reshape(rows)
             if ignores:
                 options["ignore_index"] = int(target.reshape(-1)[0])
+                # One row counts: the mean of none is NaN in PyTorch, 0 in smx.
+                target.reshape(-1)[-1] = (options["ignore_index"] + 1) % classes
         loss = F.cross_entropy(x / temperature, target, **options)
         loss.backward()
         yield case("cross_entropy" if not given else "cross_entropy of probabilities", shape, x, target.to(torch.float64),
