@@ -49,8 +49,9 @@ struct fold_result {
     evaluation before, after;
 };
 
-fold_result run_fold(const split& parts, std::mt19937_64& random, const epoch_observer& observe) {
-    const support::linear_layer model = train(parts.training, random, observe);
+fold_result run_fold(const split& parts, const options& chosen, std::mt19937_64& random,
+                     const epoch_observer& observe) {
+    const support::linear_layer model = train(parts.training, chosen.loss, random, observe);
     const double temperature = fit_temperature(model(parts.validation.pixels), parts.validation.labels);
     const std::vector<float> logits = model(parts.test.pixels);
     return {temperature, evaluate(logits, parts.test.labels, 1),
@@ -71,7 +72,7 @@ void report_one_fold(const digit_set& digits, const options& chosen) {
     std::fflush(stdout);
 
     support::progress progress("training", epochs);
-    const fold_result result = run_fold(parts, random, [&](int epoch, double loss) {
+    const fold_result result = run_fold(parts, chosen, random, [&](int epoch, double loss) {
         progress.update(epoch, support::to_text("loss %.4f", loss));
     });
     std::printf("accuracy on the held-out digits: %.2f %%\n", 100 * result.before.accuracy());
@@ -87,9 +88,11 @@ void report_all_folds(const digit_set& digits, const options& chosen) {
     std::vector<fold_result> results;
     for (std::size_t k = 0; k < fold_count; ++k) {
         const std::string fold = "fold " + std::to_string(k + 1) + ", ";
-        results.push_back(run_fold(split_at_fold(digits, order, k), random, [&](int epoch, double loss) {
-            progress.update(static_cast<int>(k) * epochs + epoch, fold + support::to_text("loss %.4f", loss));
-        }));
+        results.push_back(
+            run_fold(split_at_fold(digits, order, k), chosen, random, [&](int epoch, double loss) {
+                progress.update(static_cast<int>(k) * epochs + epoch,
+                                fold + support::to_text("loss %.4f", loss));
+            }));
     }
 
     std::printf("held out   accuracy   NLL at T = 1   fitted T   NLL there\n");
