@@ -1,5 +1,5 @@
-// smx: scores to probabilities. Softmax, log-softmax, logsumexp and cross-entropy fused with its gradient; aware of
-// temperature; generic over element types, ranges, iterators and batches. Header-only, C++20, nothing but the standard
+// smx: scores to probabilities. Softmax, log-softmax, logsumexp, their gradients, cross-entropy and distillation fused with
+// theirs; aware of temperature; generic over element types, ranges, iterators and batches. Header-only, C++20, nothing but the standard
 // library. This is the file to include; the contract of each function stands above its declaration in the parts.
 //
 // SYNOPSIS
@@ -22,18 +22,26 @@
 //   void log_softmax(In&& logits, Out&& log_probabilities, shape, T temperature = 1);
 //   void logsumexp  (In&& logits, Out&& results, shape, T temperature = 1);         // one result per row
 //
+//   // softmax/backward.hpp: from upstream, dL/d(output), to the gradient by the logits; rows, iterators, batches
+//   void softmax_backward    (P&& probabilities,     U&& upstream, G&& gradient, T temperature = 1);
+//   void log_softmax_backward(L&& log_probabilities, U&& upstream, G&& gradient, T temperature = 1);
+//   O    softmax_backward    (I first, S last, U upstream, O gradient, T temperature = 1);   // likewise log_softmax_backward
+//   void softmax_backward    (P&&, U&&, G&&, shape, T temperature = 1);                      // likewise log_softmax_backward
+//
 //   // softmax/cross_entropy.hpp: the loss; with `gradient`, dL/d(logits) is written in the same call
 //   Real cross_entropy(In&& logits, integral target,        [Out&& gradient,] cross_entropy_options<Real> = {});
 //   Real cross_entropy(I first, S last, integral target,    [O gradient,]     cross_entropy_options<Real> = {});
 //   Real cross_entropy(In&& logits, Target&& probabilities, [Out&& gradient,] cross_entropy_options<Real> = {});
 //   Real cross_entropy(In&& logits, Targets&& targets, [Out&& gradient,] shape, cross_entropy_options<Real> = {});
 //   void cross_entropy_per_row(In&& logits, Targets&& targets, Losses&&, [Out&& gradient,] shape, cross_entropy_options<Real> = {});
+//   Real kl_divergence(In&& student_logits, Teacher&& teacher_logits, [Out&& gradient,] [shape,] distillation_options<Real> = {});
 //
 //   // softmax/options.hpp
 //   template <class Real> struct cross_entropy_options {
 //       double temperature = 1; double label_smoothing = 0; std::span<const Real> class_weights = {};
 //       std::int64_t ignore_index = none; double z_loss = 0; double softcap = 0; reduction reduce = reduction::mean;
 //       std::span<Real> logsumexps = {}; };
+//   template <class Real> struct distillation_options { double temperature = 1; reduction reduce = reduction::mean; };
 //   enum class reduction { mean, sum };
 //
 //   }
@@ -57,6 +65,13 @@
 //   T = 0                      1/k on the k maxima     log of that    invalid_argument   invalid_argument
 //   T = +inf                   uniform above -inf      log of that    log(count)         log(count)
 //   T < 0 or NaN               std::invalid_argument, before anything is written
+//
+//   gradients and distillation
+//   probability 0              softmax_backward: gradient 0, and nothing in the sum, whatever the upstream
+//   log-probability -inf       log_softmax_backward: upstream / T
+//   T = +inf                   of both: gradient 0; T = 0: std::invalid_argument
+//   an entry -inf              kl_divergence: in both rows adds nothing, in the teacher's T^2 s_c, in the student's alone +inf
+//   T = 0, T = +inf            kl_divergence: std::invalid_argument
 //
 // Where several rows of the table apply: a temperature that is an error comes first, then NaN, then +inf, then all -inf,
 // then the rules for T.

@@ -207,7 +207,7 @@ constexpr void cross_entropy_per_row(In&& logits, Targets&& targets, Losses&& lo
 // T^2 s_c; one that only the student excludes makes the loss +inf. NaN where either row has no softmax.
 //
 // float, double and long double: within 6 ulp of max(loss, (4 epsilon T)^2), also where the rows nearly agree and where one class
-// dominates; for T up to 1e6 times the distance of the rows.
+// dominates.
 template <class In, class Teacher>
     requires detail::number_row<In> && detail::number_row<Teacher>
 constexpr detail::real_of<In, Teacher>

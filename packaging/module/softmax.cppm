@@ -9,11 +9,15 @@ export namespace smx {
 using smx::cross_entropy;
 using smx::cross_entropy_options;
 using smx::cross_entropy_per_row;
+using smx::distillation_options;
+using smx::kl_divergence;
 using smx::log_softmax;
+using smx::log_softmax_backward;
 using smx::logsumexp;
 using smx::reduction;
 using smx::shape;
 using smx::softmax;
+using smx::softmax_backward;
 using smx::temperature_for;
 using smx::temperatures_for;
 } // namespace smx
