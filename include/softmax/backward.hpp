@@ -9,6 +9,7 @@
 //   in place       the gradient may be the outputs or the upstream; any other overlap is outside the contract
 //   errors         std::invalid_argument for a size that does not fit and for T <= 0 or NaN, before anything is written;
 //                  without exceptions SMX_VIOLATION_HANDLER(message), then std::abort
+//   bits           those of contiguous rows of float and double are the same everywhere for T between 1e-20 and 1e20
 //   does not       allocate (batches with inner > 1 take 128 KiB of stack), print, or keep state
 #ifndef SMX_BACKWARD_HPP
 #define SMX_BACKWARD_HPP
@@ -114,8 +115,8 @@ constexpr void backward_batch_of(P& outputs, U& upstream, G& gradient, const sha
 // gradient[c] = p[c] (upstream[c] - sum_j p[j] upstream[j]) / T, p the probabilities. A class of probability 0 takes no part:
 // its gradient is 0 and it adds nothing to the sum, whatever its upstream, NaN too.
 //
-// float, double and long double: within 3 ulp of p[c] max(|upstream[c]|, |sum|, epsilon sum_j |p[j] upstream[j]|) / T, while
-// upstream / T stays well inside the range of the type (in float, T between 1e-20 and 1e20 or anything wider).
+// float, double and long double: within 3 ulp of p[c] max(|upstream[c]|, |sum|, epsilon sum_j |p[j] upstream[j]|) / T where that is
+// a normal number and upstream / T no larger than a quarter of the largest.
 template <class P, class U, class G, class T = int>
     requires detail::backward_rows_for<P, U, G> && temperature_for<T, detail::real_of<P, U, G>>
 constexpr void softmax_backward(P&& probabilities, U&& upstream, G&& gradient, T temperature = 1) {

@@ -13,11 +13,12 @@
 //
 // Shared by all functions here
 //   special rows   the table in softmax.hpp
-//   in place       the gradient may overwrite the logits, or the target probabilities
+//   in place       the gradient may overwrite the logits, the target probabilities, or the teacher's logits
 //   errors         std::invalid_argument: an empty row, a size that does not fit, T <= 0 or NaN, label_smoothing outside
-//                  [0, 1], a negative weight or z_loss; std::out_of_range: a target outside [0, classes) that is not
-//                  ignore_index; before anything is written
-//   does not       allocate, print, or keep state
+//                  [0, 1], a negative weight or z_loss, an infinite T of kl_divergence; std::out_of_range: a target outside
+//                  [0, classes) that is not ignore_index; before anything is written
+//   does not       allocate (batches with inner > 1 take 64 KiB of stack, 128 with a second row of logits or
+//                  probabilities), print, or keep state
 #ifndef SMX_CROSS_ENTROPY_HPP
 #define SMX_CROSS_ENTROPY_HPP
 
@@ -207,7 +208,8 @@ constexpr void cross_entropy_per_row(In&& logits, Targets&& targets, Losses&& lo
 // T^2 s_c; one that only the student excludes makes the loss +inf. NaN where either row has no softmax.
 //
 // float, double and long double: within 6 ulp of max(loss, (4 epsilon T)^2), also where the rows nearly agree and where one class
-// dominates.
+// dominates. Rows of float or double with logits beyond 2^19 T or 2^44 T, and such whose loss is infinite, take the generic code:
+// the same bounds, with the bits of the machine's exp and log.
 template <class In, class Teacher>
     requires detail::number_row<In> && detail::number_row<Teacher>
 constexpr detail::real_of<In, Teacher>
