@@ -70,7 +70,7 @@
 //   probability 0              softmax_backward: gradient 0, and nothing in the sum, whatever the upstream
 //   log-probability -inf       log_softmax_backward: upstream / T
 //   T = +inf                   of both: gradient 0; T = 0: std::invalid_argument
-//   an entry -inf              kl_divergence: in both rows adds nothing, in the teacher's T^2 s_c, in the student's alone +inf
+//   an entry -inf              kl_divergence: in the teacher's row adds 0; in the student's alone +inf
 //   T = 0, T = +inf            kl_divergence: std::invalid_argument
 //
 // Where several rows of the table apply: a temperature that is an error comes first, then NaN, then +inf, then all -inf,

@@ -204,8 +204,8 @@ constexpr void cross_entropy_per_row(In&& logits, Targets&& targets, Losses&& lo
 // of the rows at options.temperature. The factor T^2 keeps the gradient of the size that it has at T = 1 (Hinton, Vinyals,
 // Dean, "Distilling the Knowledge in a Neural Network", 2015, section 2.1).
 //
-// Never negative, 0 for equal rows. A class that both exclude by -inf adds nothing; one that only the teacher excludes adds
-// T^2 s_c; one that only the student excludes makes the loss +inf. NaN where either row has no softmax.
+// Never negative, 0 for equal rows. A class that the teacher excludes by -inf adds 0, whatever the student's logit; one that only
+// the student excludes makes the loss +inf. NaN where either row has no softmax.
 //
 // float, double and long double: within 6 ulp of max(loss, (4 epsilon T)^2), also where the rows nearly agree and where one class
 // dominates. Rows of float or double with logits beyond 2^19 T or 2^44 T, and such whose loss is infinite, take the generic code:
