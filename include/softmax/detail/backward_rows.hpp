@@ -109,7 +109,7 @@ struct log_softmax_backward_formula {
         P e[K];
         SMX_UNROLL for (int k = 0; k < K; ++k) e[k] = smaller(reference.highest, l[k]);
         exponentials(e, &reference.row);
-        const P infinity = splat<P>(std::numeric_limits<typename P::real>::infinity());
+        const P infinity = splat<P>(-no_logit<typename P::real>);
         SMX_UNROLL for (int k = 0; k < K; ++k) {
             e[k] = where_less(reference.highest, l[k], infinity, e[k]);
             const P away = multiply_add(e[k], f.sum_hi, e[k] * f.sum_lo);
@@ -172,40 +172,29 @@ SMX_INLINE void backward_row(const Real* y, const Real* u, Real* g, std::size_t 
     }
 }
 
-// Rows shorter than a logical vector, read as one where the batch goes on behind them. Their results go to a buffer, each
-// running over into the next, and from there to the gradient when all rows of a group have been read.
+// Rows shorter than a logical vector, read as one where the batch goes on behind them.
 template <class R, template <class> class Formula, class Real = typename R::real>
 SMX_INLINE void backward_short_rows(const backward_batch<Real>& b) {
     using P = typename R::vector;
-    constexpr std::size_t lanes = R::lanes, most = 32, w = R::width;
+    constexpr std::size_t lanes = R::lanes, w = R::width;
     const std::size_t n = b.classes, size = b.rows * n;
     const Formula<P> formula;
     const backward_divisor<R> divisor(b.temperature);
-    Real result[(most + 1) * lanes], outputs[lanes], upstream[lanes];
-    for (std::size_t r = 0; r < b.rows; r += most) {
-        const std::size_t begin = r * n, end = b.rows - r < most ? size : begin + most * n;
-        for (std::size_t at = begin; at < end; at += n) {
-            const Real *y = b.outputs + at, *u = b.upstream + at;
-            if (at + lanes > size) {
-                pad_row<R>(y, n, outputs);
-                pad_row<R>(u, n, upstream);
-                y = outputs;
-                u = upstream;
-            }
-            const chunk all{0, 0, n, true};
-            tally<R> sum;
-            P v[R::parts], up[R::parts];
-            SMX_UNROLL for (int h = 0; h < R::parts; ++h) {
-                v[h] = load<P>(y + static_cast<std::size_t>(h) * w);
-                up[h] = load<P>(u + static_cast<std::size_t>(h) * w);
-                formula.add(sum, own_lanes<R>(all, h, v[h]), own_lanes<R>(all, h, up[h]), h);
-            }
-            formula.results(v, up, divisor.template of<P>(sum.total()));
-            SMX_UNROLL for (int h = 0; h < R::parts; ++h) {
-                store(result + (at - begin) + static_cast<std::size_t>(h) * w, v[h]);
-            }
+    for (std::size_t at = 0; at < size; at += n) {
+        const bool has_room = at + lanes <= size;
+        tally<R> sum;
+        P v[R::parts], up[R::parts];
+        SMX_UNROLL for (std::size_t h = 0; h < R::parts; ++h) {
+            const std::size_t count = lanes_in_part<R>(n, h);
+            const Real *const y = b.outputs + at + h * w, *const u = b.upstream + at + h * w;
+            v[h] = has_room ? lanes_below(count, load<P>(y), P{}) : load_below(y, count, P{});
+            up[h] = has_room ? lanes_below(count, load<P>(u), P{}) : load_below(u, count, P{});
+            formula.add(sum, v[h], up[h], static_cast<int>(h));
         }
-        std::memcpy(b.gradient + begin, result, (end - begin) * sizeof(Real));
+        formula.results(v, up, divisor.template of<P>(sum.total()));
+        SMX_UNROLL for (std::size_t h = 0; h < R::parts; ++h) {
+            store_below(b.gradient + at + h * w, lanes_in_part<R>(n, h), v[h]);
+        }
     }
 }
 
@@ -214,8 +203,9 @@ struct backward_rows {
     template <class M, class Real>
     SMX_INLINE static void run(const backward_batch<Real>* b) {
         const std::size_t n = b->classes;
-        if (n <= M::lanes / 2) {
-            backward_short_rows<half_machine<M>, Formula>(*b);
+        constexpr int half = M::lanes / 2;
+        if (n <= half) {
+            backward_short_rows<machine<Real, (M::width < half ? M::width : half), half>, Formula>(*b);
         } else if (n < M::lanes) {
             backward_short_rows<M, Formula>(*b);
         } else {

@@ -35,7 +35,7 @@ struct divergence_coefficients<double> {
 // What is the same for all pairs of a call.
 template <class Real>
 struct divergence_rule {
-    base2_scale<Real> scale; // of a usual T
+    const base2_scale<Real>& scale; // of a usual T
     std::size_t classes;
     double factor; // of s - t in the gradient: T over the divisor of the mean, a usual number of Real
 };
@@ -179,8 +179,8 @@ struct divergence_row {
     SMX_INLINE bool run(const divergence_rule<Real>& rule, const Real* x, const Real* y, Real* gradient,
                         std::size_t n, double& loss) {
         Real* const nowhere = nullptr;
-        const row_sum<Real> student = sum<M, false>(x, nowhere, n, scale);
-        const row_sum<Real> teacher = sum<M, false>(y, nowhere, n, scale);
+        const row_sum<Real> student = sum<M, false>(x, nowhere, n, scale, 0);
+        const row_sum<Real> teacher = sum<M, false>(y, nowhere, n, scale, 0);
         const Real most = scale.template largest<P>();
         if (!(magnitude(student.maximum) <= most && magnitude(teacher.maximum) <= most)) {
             return false;

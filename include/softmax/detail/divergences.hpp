@@ -48,7 +48,8 @@ public:
     void kernel(const Real* student, const Real* teacher, Real* gradient, std::size_t rows,
                 std::size_t classes) const {
         constexpr std::size_t at_a_time = 64; // enough to spread the cost of a call, few enough for the stack
-        const divergence_rule<Real> rule{base2_scale_of<Real>(temperature_), classes,
+        base2_scale<Real> own;
+        const divergence_rule<Real> rule{base2_scale_of<Real>(temperature_, own), classes,
                                          temperature_ / divisor_};
         double losses[at_a_time];
         bool done[at_a_time];
