@@ -96,6 +96,7 @@ template <class P>
 struct log_softmax_backward_formula {
     static constexpr bool sums_both = false;
     plain_reference<P> reference;
+    P infinity = splat<P>(-no_logit<typename P::real>);
 
     SMX_INLINE log_softmax_backward_formula() { refer_plainly(scale_of_one<typename P::real>, reference); }
 
@@ -109,7 +110,6 @@ struct log_softmax_backward_formula {
         P e[K];
         SMX_UNROLL for (int k = 0; k < K; ++k) e[k] = smaller(reference.highest, l[k]);
         exponentials(e, &reference.row);
-        const P infinity = splat<P>(-no_logit<typename P::real>);
         SMX_UNROLL for (int k = 0; k < K; ++k) {
             e[k] = where_less(reference.highest, l[k], infinity, e[k]);
             const P away = multiply_add(e[k], f.sum_hi, e[k] * f.sum_lo);
@@ -180,21 +180,26 @@ SMX_INLINE void backward_short_rows(const backward_batch<Real>& b) {
     const std::size_t n = b.classes, size = b.rows * n;
     const Formula<P> formula;
     const backward_divisor<R> divisor(b.temperature);
+    Real outputs[lanes] = {}, upstream[lanes] = {}, result[lanes];
     for (std::size_t at = 0; at < size; at += n) {
-        const bool has_room = at + lanes <= size;
+        const Real *y = b.outputs + at, *u = b.upstream + at;
+        if (at + lanes > size) {
+            copy_few<R::lanes>(outputs, y, n);
+            copy_few<R::lanes>(upstream, u, n);
+            y = outputs;
+            u = upstream;
+        }
         tally<R> sum;
         P v[R::parts], up[R::parts];
         SMX_UNROLL for (std::size_t h = 0; h < R::parts; ++h) {
-            const std::size_t count = lanes_in_part<R>(n, h);
-            const Real *const y = b.outputs + at + h * w, *const u = b.upstream + at + h * w;
-            v[h] = has_room ? lanes_below(count, load<P>(y), P{}) : load_below(y, count, P{});
-            up[h] = has_room ? lanes_below(count, load<P>(u), P{}) : load_below(u, count, P{});
+            const first_lanes<P> own(lanes_in_part<R>(n, h));
+            v[h] = own.of(load<P>(y + h * w));
+            up[h] = own.of(load<P>(u + h * w));
             formula.add(sum, v[h], up[h], static_cast<int>(h));
         }
         formula.results(v, up, divisor.template of<P>(sum.total()));
-        SMX_UNROLL for (std::size_t h = 0; h < R::parts; ++h) {
-            store_below(b.gradient + at + h * w, lanes_in_part<R>(n, h), v[h]);
-        }
+        SMX_UNROLL for (std::size_t h = 0; h < R::parts; ++h) store(result + h * w, v[h]);
+        copy_few<R::lanes>(b.gradient + at, result, n);
     }
 }
 

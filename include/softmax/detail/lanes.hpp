@@ -360,6 +360,30 @@ SMX_INLINE pack<Real, W> lanes_below(std::size_t count, const pack<Real, W>& p, 
 #endif
 }
 
+// The same with 0 for other, again and again: GCC 12 would make the mask each time, by an instruction that waits for the last
+// use of its register.
+template <class P>
+struct first_lanes {
+    typename P::bit_lanes mask;
+
+    SMX_INLINE explicit first_lanes(std::size_t count) {
+        for (std::size_t l = 0; l < std::size_t(P::width); ++l) {
+            mask.v[l] = l < count ? -1 : 0;
+        }
+    }
+    SMX_INLINE P of(const P& p) const {
+#if SMX_VECTORS
+        return bits_as<P>(bits_as<typename P::bit_lanes>(p).v & mask.v);
+#else
+        P r;
+        for (int l = 0; l < P::width; ++l) {
+            r.v[l] = mask.v[l] != 0 ? p.v[l] : typename P::real(0);
+        }
+        return r;
+#endif
+    }
+};
+
 // 2^(k - bias) of the integer k in the lowest bits of z, a number in [1.5, 2) * 2^mantissa: k as an exponent
 // field.
 template <class Real, int W>
