@@ -180,12 +180,14 @@ SMX_INLINE void backward_short_rows(const backward_batch<Real>& b) {
     const std::size_t n = b.classes, size = b.rows * n;
     const Formula<P> formula;
     const backward_divisor<R> divisor(b.temperature);
-    Real outputs[lanes] = {}, upstream[lanes] = {}, result[lanes];
+    Real outputs[lanes] = {}, upstream[lanes] = {};
     for (std::size_t at = 0; at < size; at += n) {
         const Real *y = b.outputs + at, *u = b.upstream + at;
         if (at + lanes > size) {
-            copy_few<R::lanes>(outputs, y, n);
-            copy_few<R::lanes>(upstream, u, n);
+            for (std::size_t i = 0; i < n; ++i) {
+                outputs[i] = y[i];
+                upstream[i] = u[i];
+            }
             y = outputs;
             u = upstream;
         }
@@ -198,8 +200,9 @@ SMX_INLINE void backward_short_rows(const backward_batch<Real>& b) {
             formula.add(sum, v[h], up[h], static_cast<int>(h));
         }
         formula.results(v, up, divisor.template of<P>(sum.total()));
-        SMX_UNROLL for (std::size_t h = 0; h < R::parts; ++h) store(result + h * w, v[h]);
-        copy_few<R::lanes>(b.gradient + at, result, n);
+        SMX_UNROLL for (std::size_t h = 0; h < R::parts; ++h) {
+            store_below(b.gradient + at + h * w, lanes_in_part<R>(n, h), v[h]);
+        }
     }
 }
 
