@@ -405,17 +405,17 @@ SMX_INLINE pack<Real, W> power_of_field(const pack<Real, W>& z) {
 template <class P>
 inline constexpr bool has_scaling = SMX_GCC_X86 != 0 && sizeof(P) == 64;
 
-// v 2^n for integers n: with has_scaling, infinite or 0 where that is too large or too small.
+#if SMX_GCC_X86
+// With has_scaling: v 2^n for integers n, infinite or 0 where that is too large or too small.
 template <class Real, int W>
 SMX_INLINE pack<Real, W> scaled_by_power(const pack<Real, W>& v, const pack<Real, W>& n) {
-#if SMX_GCC_X86
     if constexpr (sizeof(Real) == sizeof(float)) {
         return {__builtin_ia32_scalefps512_mask(v.v, n.v, v.v, static_cast<unsigned short>(-1), 4)};
     } else {
         return {__builtin_ia32_scalefpd512_mask(v.v, n.v, v.v, static_cast<unsigned char>(-1), 4)};
     }
-#endif
 }
+#endif
 
 // f and k of h = f 2^k, f in [0.7, 1.42], for normal h > 0.
 template <int W>

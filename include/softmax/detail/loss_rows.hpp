@@ -3,105 +3,13 @@
 #ifndef SMX_DETAIL_LOSS_ROWS_HPP
 #define SMX_DETAIL_LOSS_ROWS_HPP
 
-#include "dispatch.hpp"
+#include "loss_parts.hpp"
+#include "short_losses.hpp"
 
 namespace smx::inline SMX_ABI::detail {
 
-inline constexpr std::size_t ignored_row = static_cast<std::size_t>(-1);
-
-// What is the same for all rows of a batch. Class c of a row weighs v = (kept target + smoothed) class_weights[c].
-template <class Real>
-struct loss_rule {
-    base2_scale<Real> scale;
-    std::size_t classes;
-    const Real* class_weights; // null: 1 each
-    double kept, smoothed;
-    double z_loss;
-    double divisor; // of the gradient: T times that of the mean
-};
-
-// Rows of neighbouring logits with their targets, and where the results go.
-template <class Real>
-struct loss_rows {
-    std::size_t count;
-    const Real* logits;
-    Real* gradient;             // null: none; may be logits or probabilities
-    const Real* probabilities;  // null: class indices
-    const std::size_t* targets; // < classes, or ignored_row: loss 0, gradient 0
-    double* losses;
-    double* logsumexps;
-};
-
 // Factors with which a product of a term and 1 / sum stays normal in float.
 SMX_INLINE bool is_usual_factor(double f) { return magnitude(f) > 1e-20 && magnitude(f) < 1e20; }
-
-// The terms of a row once more: K vectors of logits to terms over the reference that sum() took.
-template <class M>
-struct row_terms {
-    using P = typename M::vector;
-    using Real = typename M::real;
-    row_reference<P> reference;
-    P shrink, centre, stretch;
-
-    SMX_INLINE row_terms(const base2_scale<Real>& c, Real maximum)
-        : shrink(splat<P>(c.shrink)),
-          centre(P{}),
-          stretch(splat<P>(c.stretch)) {
-        Real scaled = c.scaled ? maximum * c.shrink * c.stretch : maximum;
-        if (!(magnitude(scaled) <= c.template largest<P>())) {
-            centre = splat<P>(maximum * c.shrink);
-            scaled = 0;
-        }
-        refer(c, splat<P>(scaled), reference);
-    }
-    template <int K>
-    SMX_INLINE void of(P (&v)[K]) const {
-        SMX_UNROLL for (int k = 0; k < K; ++k) v[k] = opaque(v[k] * shrink - centre) * stretch;
-        exponentials(v, &reference);
-    }
-    SMX_INLINE Real of(Real logit) const {
-        P v[1] = {splat<P>(logit)};
-        of(v);
-        return v[0].v[0];
-    }
-};
-
-// The sum of all terms.
-template <class Real>
-SMX_INLINE double total_of(const row_sum<Real>& s) {
-    return s.rest.hi + (product(s.top, s.tops) + s.rest.lo);
-}
-
-// The sum of all terms but one of this size, which is that of a maximum or not.
-template <class Real>
-SMX_INLINE double others_of(const row_sum<Real>& s, double term, bool is_maximum) {
-    if (is_maximum) {
-        return s.rest.hi + product(s.tops - 1, s.top) + s.rest.lo;
-    }
-    const double_word<double> others = exact_sum(product(s.top, s.tops), s.rest.hi - term);
-    return others.hi + (others.lo + s.rest.lo);
-}
-
-// max / T + log(sum), log_sum given.
-template <class M>
-SMX_INLINE double logsumexp_of(typename M::real maximum, double temperature, double log_sum) {
-    using P = typename M::wide;
-    const double high = static_cast<double>(maximum) / temperature;
-    if (sizeof(maximum) == sizeof(float) || is_infinite(high)) {
-        return high + log_sum;
-    }
-    const P m = splat<P>(static_cast<double>(maximum)), t = splat<P>(temperature);
-    const double low = (remainder_of(m, splat<P>(high), t) / t).v[0];
-    const double_word<double> both = exact_sum(high, log_sum);
-    return both.hi + (both.lo + low);
-}
-
-template <class Real>
-SMX_INLINE void fill(Real* to, std::size_t n, Real value) {
-    for (std::size_t i = 0; i < n; ++i) {
-        to[i] = value;
-    }
-}
 
 // Class indices: w (lse - x_target / T) + z lse^2, lse = max / T + log(sum). The gradient is
 // (w (p - onehot) + 2 z lse p) / divisor, where the target's p - 1 is -(sum of the other terms) / sum.
@@ -256,16 +164,6 @@ struct index_losses {
         }
     }
 };
-
-// As many Reals as lanes of D, as doubles.
-template <class D, class Real>
-SMX_INLINE D load_wide(const Real* from) {
-    if constexpr (sizeof(Real) == sizeof(double)) {
-        return load<D>(from);
-    } else {
-        return convert<double>(load<pack<Real, D::width>>(from));
-    }
-}
 
 // Sums over 8 logical lanes of double: float rows have digits to spare, double rows keep the rounding errors.
 template <class M>
@@ -520,6 +418,15 @@ struct mixed_losses {
     }
 };
 
+template <bool Gradient, class Real>
+inline void run_index_losses(const loss_rule<Real>& rule, const loss_rows<Real>& rows) noexcept {
+    if (rule.classes <= longest_short_row<Real>) {
+        dispatch<short_index_losses<Gradient, index_losses<Gradient>>, Real>(&rule, &rows);
+    } else {
+        dispatch<index_losses<Gradient>, Real>(&rule, &rows);
+    }
+}
+
 // The losses of the rows, and their gradients where one is wanted: the same losses either way.
 template <class Real>
 inline void run_losses(const loss_rule<Real>& rule, const loss_rows<Real>& rows) noexcept {
@@ -532,8 +439,8 @@ inline void run_losses(const loss_rule<Real>& rule, const loss_rows<Real>& rows)
         return weighted ? dispatch<mixed_losses<false, true>, Real>(&rule, &rows)
                         : dispatch<mixed_losses<false, false>, Real>(&rule, &rows);
     }
-    return rows.gradient != nullptr ? dispatch<index_losses<true>, Real>(&rule, &rows)
-                                    : dispatch<index_losses<false>, Real>(&rule, &rows);
+    return rows.gradient != nullptr ? run_index_losses<true>(rule, rows)
+                                    : run_index_losses<false>(rule, rows);
 }
 
 } // namespace smx::inline SMX_ABI::detail

@@ -321,21 +321,30 @@ struct row_sum {
     double_word<double> rest;
 };
 
-// numerator / (rest + tops * top), as hi + lo.
+// numerator / total, as hi + lo.
+template <class M>
+SMX_INLINE double_word<double> divided(double numerator, const double_word<double>& total) {
+    using P = typename M::wide;
+    if constexpr (sizeof(typename M::real) == sizeof(float)) {
+        return {numerator / total.hi, 0};
+    } else {
+        const P hi = splat<P>(total.hi), n = splat<P>(numerator), q = n / hi;
+        const P left = multiply_add(P{} - q, splat<P>(total.lo), remainder_of(n, q, hi));
+        return {q.v[0], (left / hi).v[0]};
+    }
+}
+
+// numerator / (rest + tops * top).
 template <class M>
 SMX_INLINE double_word<double> quotient(double numerator, const row_sum<typename M::real>& s) {
     using P = typename M::wide;
+    const double p = product(s.top, s.tops);
     if constexpr (sizeof(typename M::real) == sizeof(float)) {
-        return {numerator / (s.rest.hi + product(s.top, s.tops)), 0};
+        return {numerator / (s.rest.hi + p), 0};
     } else {
-        const double p = product(s.top, s.tops);
         const double_word<double> t = exact_sum(p, s.rest.hi);
-        const P hi = splat<P>(t.hi);
-        const P lo =
-            splat<P>(t.lo + s.rest.lo) + product_error(splat<P>(s.top), splat<P>(s.tops), splat<P>(p));
-        const P n = splat<P>(numerator), q = n / hi;
-        const P left = multiply_add(P{} - q, lo, remainder_of(n, q, hi));
-        return {q.v[0], (left / hi).v[0]};
+        const P lost = product_error(splat<P>(s.top), splat<P>(s.tops), splat<P>(p));
+        return divided<M>(numerator, {t.hi, t.lo + s.rest.lo + lost.v[0]});
     }
 }
 

@@ -56,21 +56,28 @@ SMX_INLINE double_word<double> sum_below_maximum(const Real* x, std::size_t n, c
     return sum.total();
 }
 
-// Of one row, where the difference does not do.
-struct precise_log_sum {
+// The sum of one row, where the difference does not do.
+struct precise_sum {
     template <class M, class Real>
-    SMX_INLINE static double run(const Real* x, std::size_t n, Real maximum, const base2_scale<Real>* c) {
+    SMX_INLINE static void run(const Real* x, std::size_t n, Real maximum, const base2_scale<Real>* c,
+                               row_sum<Real>* s) {
         using V = typename M::vector;
         V top[1] = {splat<V>(maximum)};
         row_reference<V> q;
         refer(*c, top[0], q);
-        double tops;
-        const double_word<double> s = sum_below_maximum<M>(x, n, q, top[0], tops);
+        s->maximum = maximum;
+        s->rest = sum_below_maximum<M>(x, n, q, top[0], s->tops);
         exponentials(top, &q);
-        const double t = static_cast<double>(top[0].v[0]);
-        return log_of_sum<M>(row_sum<Real>{maximum, t, tops, s});
+        s->top = static_cast<double>(top[0].v[0]);
     }
 };
+template <class M, class Real = typename M::real>
+SMX_INLINE row_sum<Real> sum_precisely(const Real* x, std::size_t n, Real maximum,
+                                       const base2_scale<Real>& c) {
+    row_sum<Real> s;
+    run_apart<M, precise_sum>(x, n, maximum, &c, &s);
+    return s;
+}
 
 // The same for a row of any length.
 template <class M, class Real = typename M::real>
@@ -97,8 +104,9 @@ struct short_log_group : short_group<M> {
 
     // False if there are rows for which no reference will do. y: what will be written.
     SMX_INLINE bool run(const Real* x, const Real* y, std::size_t count, std::size_t n,
-                        const base2_scale<Real>& c, int& tries) {
-        if (!this->template add_up<true>(x, y, count, n, c, tries)) {
+                        const base2_scale<Real>& c, int& tries,
+                        const sum_range& usual_ones = usual_sums<Real>) {
+        if (!this->template add_up<true>(x, y, count, n, c, tries, usual_ones)) {
             return false;
         }
         for (std::size_t r = 0; r < count; r += D::width) {
@@ -108,52 +116,70 @@ struct short_log_group : short_group<M> {
             store(others + r, u);
         }
         for (std::size_t r = 0; r < count; ++r) {
-            if (others[r] < least_by_difference<Real>) [[unlikely]] {
-                log_sum[r] = run_apart<M, precise_log_sum>(x + r * n, n, this->maximum[r], &c);
+            if (is_dominated(r)) [[unlikely]] {
+                log_sum[r] = log_of_sum<M>(sum_precisely<M>(x + r * n, n, this->maximum[r], c));
             }
         }
         return true;
     }
+    // Whether the terms beside one maximum are known from elsewhere.
+    SMX_INLINE bool is_dominated(std::size_t r) const { return others[r] < least_by_difference<Real>; }
 
 private:
     alignas(64) double others[rows];
 };
 
-// One row. False if there is no reference for it, or no number to be found.
-template <class M, class Real = typename M::real>
-SMX_INLINE bool short_log_row(const Real* x, std::size_t n, const base2_scale<Real>& c, Real& maximum,
-                              double& log_sum) {
+// What is known of one row. term: all of its terms.
+template <class M>
+struct short_log_row {
     using V = typename M::vector;
     using D = typename M::wide;
+    using Real = typename M::real;
     alignas(64) Real term[longest_short_row<Real>];
-    V last[M::parts], top[1];
-    const auto sum_by = [&](const auto& q) SMX_LAMBDA_INLINE {
-        top[0] = splat<V>(maximum);
-        short_terms(top, q);
+    double_word<double> sum;
+    Real maximum;
+    double log_sum;
+    bool is_dominated;
+
+    // False if there is no reference for it, or no number to be found.
+    SMX_INLINE bool run(const Real* x, std::size_t n, const base2_scale<Real>& c,
+                        const sum_range& usual = usual_sums<Real>) {
+        maximum = maximum_of_chunks<M>(x, n, n);
+        V top[1] = {splat<V>(maximum)};
+        if (!add_up(x, n, zero_reference<V>(c), top, usual)) [[unlikely]] {
+            if (!(magnitude(maximum) <= c.template largest<V>())) {
+                return false;
+            }
+            row_reference<V> q;
+            top[0] = splat<V>(maximum);
+            refer(c, top[0], q);
+            if (!add_up(x, n, q, top, usual)) {
+                return false;
+            }
+        }
+        D u;
+        log_sum = log_of_sums<Real>(splat<D>(sum.hi), splat<D>(sum.lo),
+                                    splat<D>(static_cast<double>(top[0].v[0])), u)
+                      .v[0];
+        is_dominated = u.v[0] < least_by_difference<Real>;
+        if (is_dominated) [[unlikely]] {
+            log_sum = log_of_sum<M>(sum_precisely<M>(x, n, maximum, c));
+        }
+        return true;
+    }
+
+private:
+    template <class Reference>
+    SMX_INLINE bool add_up(const Real* x, std::size_t n, const Reference& q, V (&top)[1],
+                           const sum_range& usual) {
+        V last[M::parts];
         no_maximum known;
-        return sum_short_terms<M>(x, n, q, term, last, term, known);
-    };
-    maximum = maximum_of_chunks<M>(x, n, n);
-    double_word<double> s = sum_by(zero_reference<V>(c));
-    if (!is_usual_sum<Real>(s.hi)) [[unlikely]] {
-        if (!(magnitude(maximum) <= c.template largest<V>())) {
-            return false;
-        }
-        row_reference<V> q;
-        refer(c, splat<V>(maximum), q);
-        s = sum_by(q);
-        if (!is_usual_sum<Real>(s.hi)) {
-            return false;
-        }
+        short_terms(top, q);
+        sum = sum_short_terms<M>(x, n, q, term, last, term, known);
+        store_results<M>(term, n, last);
+        return usual.has(sum.hi);
     }
-    D u;
-    log_sum =
-        log_of_sums<Real>(splat<D>(s.hi), splat<D>(s.lo), splat<D>(static_cast<double>(top[0].v[0])), u).v[0];
-    if (u.v[0] < least_by_difference<Real>) [[unlikely]] {
-        log_sum = run_apart<M, precise_log_sum>(x, n, maximum, &c);
-    }
-    return true;
-}
+};
 
 // What becomes of the maxima and the logarithms of sums: the logarithms of all probabilities ...
 struct map_short_logs_operation {
@@ -223,7 +249,7 @@ struct short_logs {
         for (std::size_t count; rows != 0; rows -= count, x += count * n, y += count * results) {
             count = rows < most ? rows : most;
             group_of group;
-            if (!c->scaled && count > 2 && count * n >= 4 * std::size_t(M::width) &&
+            if (!c->scaled && count > 1 && count * n >= 4 * std::size_t(M::width) &&
                 group.run(x, results == n ? y : group.term, count, n, *c, tries)) [[likely]] {
                 Operation::template finish_group<M>(group, x, y, count, n, *c);
                 continue;
@@ -231,10 +257,9 @@ struct short_logs {
             for (std::size_t r = 0; r < count; ++r) {
                 const Real* const from = x + r * n;
                 Real* const to = y + r * results;
-                Real maximum;
-                double log_sum;
-                if (!c->scaled && short_log_row<M>(from, n, *c, maximum, log_sum)) {
-                    Operation::template finish<M>(from, to, n, maximum, log_sum, *c);
+                short_log_row<M> row;
+                if (!c->scaled && row.run(from, n, *c)) {
+                    Operation::template finish<M>(from, to, n, row.maximum, row.log_sum, *c);
                 } else {
                     run_apart<M, typename Operation::general>(from, to, std::size_t{1}, n, c);
                 }

@@ -123,7 +123,7 @@ SMX_INLINE bool softmax_short_row(const Real* x, Real* y, std::size_t n, const R
     V last[M::parts], hi, lo;
     no_maximum none;
     const double_word<double> s = sum_short_terms<M>(x, n, q, term, last, y, none);
-    if (!is_usual_sum<Real>(s.hi)) [[unlikely]] {
+    if (!usual_sums<Real>.has(s.hi)) [[unlikely]] {
         return false;
     }
     invert_one<M>(s, hi, lo);
@@ -140,7 +140,7 @@ SMX_INLINE bool softmax_one_chunk(const Real* x, Real* y, std::size_t n, const b
     short_terms(v, zero_reference<V>(scale));
     SMX_UNROLL for (int h = 0; h < M::parts; ++h) sum.start(v[h], h);
     const double_word<double> s = sum.total();
-    if (!is_usual_sum<Real>(s.hi)) [[unlikely]] {
+    if (!usual_sums<Real>.has(s.hi)) [[unlikely]] {
         return false;
     }
     invert_one<M>(s, hi, lo);

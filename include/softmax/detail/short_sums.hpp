@@ -29,10 +29,12 @@ template <>
 struct short_range<double> {
     static constexpr double above = 420, least = 1, most = 0x1p500;
 };
+struct sum_range {
+    double least, most;
+    SMX_INLINE bool has(double sum) const { return sum >= least && sum <= most; }
+};
 template <class Real>
-SMX_INLINE bool is_usual_sum(double sum) {
-    return sum >= short_range<Real>::least && sum <= short_range<Real>::most;
-}
+inline constexpr sum_range usual_sums{short_range<Real>::least, short_range<Real>::most};
 
 template <class P>
 struct zero_reference {
@@ -176,12 +178,15 @@ struct short_group {
     alignas(64) Real term[room + lanes];
     alignas(64) double sum[rows], error[rows];
     alignas(64) Real maximum[rows], top[rows], magic[rows], lowest[rows];
+    sum_range usual;
 
     // False, with nothing but the members written, if there are rows for which neither kind of reference will do. tries: how
     // often 0 is to be tried. y: what will be written. With_maxima: leaves the maxima, and their terms in top.
     template <bool With_maxima>
     SMX_INLINE bool add_up(const Real* x, const Real* y, std::size_t count, std::size_t n,
-                           const base2_scale<Real>& c, int& tries) {
+                           const base2_scale<Real>& c, int& tries,
+                           const sum_range& usual_ones = usual_sums<Real>) {
+        usual = usual_ones;
         for (std::size_t r = count; r < rows; ++r) {
             sum[r] = 1;
             error[r] = 0;
@@ -210,22 +215,22 @@ private:
     SMX_INLINE bool sum_by_zero(const Real* x, const Real* y, std::size_t count, std::size_t n,
                                 const base2_scale<Real>& c) {
         const zero_reference<P> q(c);
-        bool usual = true;
+        bool fits = true;
         if (n < shortest_row_by_itself) {
             if constexpr (With_maxima) {
                 find_maxima(x, count, n);
             }
             compute_terms(x, count * n, q);
-            usual = add_terms(count, n);
+            fits = add_terms(count, n);
         } else {
             for (std::size_t r = 0; r < count; ++r) {
                 if constexpr (With_maxima) {
                     running_maximum<P> top_of_row;
-                    usual = sum_row(x, y, r, n, q, top_of_row) && usual;
+                    fits = sum_row(x, y, r, n, q, top_of_row) && fits;
                     maximum[r] = largest_lane(top_of_row.lanes);
                 } else {
                     no_maximum none;
-                    usual = sum_row(x, y, r, n, q, none) && usual;
+                    fits = sum_row(x, y, r, n, q, none) && fits;
                 }
             }
         }
@@ -234,15 +239,15 @@ private:
             short_terms(t, q);
             store(top + r, t[0]);
         }
-        return usual;
+        return fits;
     }
     SMX_INLINE bool sum_by_maximum(const Real* x, const Real* y, std::size_t count, std::size_t n,
                                    const base2_scale<Real>& c) {
-        bool usual = true;
+        bool fits = true;
         for (std::size_t r = 0; r < count; ++r) {
-            usual = usual && magnitude(maximum[r]) <= c.template largest<P>();
+            fits = fits && magnitude(maximum[r]) <= c.template largest<P>();
         }
-        if (!usual) {
+        if (!fits) {
             return false;
         }
         row_reference<P> q;
@@ -258,9 +263,9 @@ private:
             q.magic = splat<P>(magic[r]);
             q.lowest = splat<P>(lowest[r]);
             no_maximum none;
-            usual = sum_row(x, y, r, n, q, none) && usual;
+            fits = sum_row(x, y, r, n, q, none) && fits;
         }
-        return usual;
+        return fits;
     }
 
     SMX_INLINE void compute_terms(const Real* x, std::size_t size, const zero_reference<P>& q) {
@@ -272,7 +277,23 @@ private:
     }
     // False if one of them is unusual.
     SMX_INLINE bool add_terms(std::size_t count, std::size_t n) {
-        bool usual = true;
+        bool fits = true;
+        if (n <= lanes) {
+            const first_lanes<P> low(lanes_in_part<M>(n, 0)), high(lanes_in_part<M>(n, M::parts - 1));
+            for (std::size_t r = 0; r < count; ++r) {
+                tally<M> t;
+                SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) {
+                    const P v = load<P>(term + r * n + h * w);
+                    if constexpr (M::parts <= 2) {
+                        t.start(h == 0 ? low.of(v) : high.of(v), int(h));
+                    } else {
+                        t.start(lanes_below(lanes_in_part<M>(n, h), v, P{}), int(h));
+                    }
+                }
+                fits = take_sum(r, t.total()) && fits;
+            }
+            return fits;
+        }
         for (std::size_t r = 0; r < count; ++r) {
             tally<M> t;
             chunk c{};
@@ -282,9 +303,9 @@ private:
                 load_terms(r, n, c, v);
                 add_chunk<M>(t, c, v);
             }
-            usual = take_sum(r, t.total()) && usual;
+            fits = take_sum(r, t.total()) && fits;
         }
-        return usual;
+        return fits;
     }
     template <class Reference, class Maximum>
     SMX_INLINE bool sum_row(const Real* x, const Real* y, std::size_t r, std::size_t n, const Reference& q,
@@ -297,7 +318,7 @@ private:
     SMX_INLINE bool take_sum(std::size_t r, const double_word<double>& s) {
         sum[r] = s.hi;
         error[r] = s.lo;
-        return is_usual_sum<Real>(s.hi);
+        return usual.has(s.hi);
     }
 };
 
