@@ -367,8 +367,8 @@ struct first_lanes {
     typename P::bit_lanes mask;
 
     SMX_INLINE explicit first_lanes(std::size_t count) {
-        for (std::size_t l = 0; l < std::size_t(P::width); ++l) {
-            mask.v[l] = l < count ? -1 : 0;
+        for (int l = 0; l < P::width; ++l) {
+            mask.v[l] = std::size_t(l) < count ? -1 : 0;
         }
     }
     SMX_INLINE P of(const P& p) const {
