@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <limits>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -101,4 +102,56 @@ TEMPLATE_TEST_CASE("a row has the same bits alone and in any batch", "", float, 
             CHECK(same_bits(x.data(), l.data(), x.size()));
         }
     }
+}
+
+// Columns are copied to rows by blocks of vectors, those of large images past the caches: every instruction set, every remainder,
+// aligned or not.
+TEMPLATE_TEST_CASE("a column has the bits of a row under images of every size", "", float, double) {
+    using real = TestType;
+    namespace detail = smx::detail;
+    std::mt19937_64 random(20260721);
+    const auto check = [&](std::size_t n, std::size_t inner, std::size_t offset) {
+        std::vector<real> rows(inner * n), expected(inner * n), x(inner * n + offset), y(x.size());
+        std::normal_distribution<real> normal(0, 4);
+        for (std::size_t k = 0; k != rows.size(); ++k) {
+            rows[k] = normal(random);
+        }
+        for (std::size_t i = 0; i != inner; ++i) {
+            for (std::size_t c = 0; c != n; ++c) {
+                x[offset + c * inner + i] = rows[i * n + c];
+            }
+        }
+        smx::softmax(rows, expected, {inner, n}, 0.7);
+        smx::softmax(std::span(x).subspan(offset), std::span(y).subspan(offset), {1, n, inner}, 0.7);
+        std::size_t different = 0;
+        for (std::size_t i = 0; i != inner; ++i) {
+            for (std::size_t c = 0; c != n; ++c) {
+                different += same_bits(&y[offset + c * inner + i], &expected[i * n + c], 1) ? 0U : 1U;
+            }
+        }
+        INFO(n << " classes, " << inner << " pixels, offset " << offset);
+        CHECK(different == 0);
+    };
+    for (const auto set : {detail::instruction_set::avx512, detail::instruction_set::avx2,
+                           detail::instruction_set::baseline}) {
+        if (detail::use_instruction_set(set) != set) {
+            continue;
+        }
+        for (std::size_t n = 1; n <= 40; ++n) {
+            for (const std::size_t inner :
+                 {1U, 2U, 3U, 4U, 5U, 8U, 15U, 16U, 17U, 31U, 40U, 127U, 128U, 129U, 300U}) {
+                check(n, inner, (n * inner) % 5);
+            }
+        }
+        for (const std::size_t n : {100U, 150U, 1000U}) {
+            check(n, 77, 1);
+            check(n, 128, 0);
+        }
+    }
+    detail::use_instruction_set(detail::instruction_set::avx512);
+    const std::size_t pixels = (std::size_t{1} << 26) / sizeof(real) / 21 / 64 * 64;
+    check(21, pixels, 0);
+    check(21, pixels, 64 / sizeof(real)); // aligned, if the other was not
+    check(21, pixels, 3);
+    check(150, pixels / 5 / 64 * 64 + 16, 0);
 }

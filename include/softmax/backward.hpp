@@ -14,10 +14,11 @@
 #ifndef SMX_BACKWARD_HPP
 #define SMX_BACKWARD_HPP
 
+#include "detail/backward_batches.hpp"
 #include "detail/backward_routes.hpp"
 #include "detail/contract.hpp"
 #include "detail/elements.hpp"
-#include "detail/temperatures.hpp"
+#include "detail/tasks.hpp"
 #include "options.hpp"
 #include "shape.hpp"
 
@@ -74,42 +75,6 @@ constexpr O backward_iterators(I first, S last, U upstream, O out, const T& temp
     }
 }
 
-template <class Route, class P, class U, class G, class T>
-constexpr void backward_batch_of(P& outputs, U& upstream, G& gradient, const shape& batch, T& temperature) {
-    using work = work_t<real_of<P, U, G>>;
-    const auto in = row_of(outputs);
-    const auto from = row_of(upstream);
-    const auto out = row_of(gradient);
-    const std::size_t size = element_count(Route::function, batch);
-    require_size(Route::function, Route::input, size_of(in), "the shape", size);
-    require_size(Route::function, "upstream", size_of(from), "the shape", size);
-    require_size(Route::function, "gradient", size_of(out), "the shape", size);
-    require_temperatures<work>(Route::function, temperature, batch, temperature_rule::positive);
-    if (size == 0) {
-        return;
-    }
-    if constexpr (kernel_rows<decltype(in.first), decltype(from.first), decltype(out.first)>) {
-        if (!std::is_constant_evaluated()) {
-            const auto temperatures = [&] {
-                if constexpr (number<std::remove_cvref_t<T>>) {
-                    return static_cast<work>(temperature);
-                } else {
-                    return row_of(temperature).first;
-                }
-            };
-            if (gradient_of_batch<Route, work, element_of<G>>(in.first, from.first, out.first, batch,
-                                                              temperatures())) {
-                return;
-            }
-        }
-    }
-    for_each_row_at<work>(batch, temperature, [&](auto elements, const work& row_temperature) {
-        const auto row = elements.of(in.first);
-        gradient_row<Route, element_of<G>>(row.first, row.last, elements.of(from.first).first,
-                                           elements.of(out.first).first, row_temperature);
-    });
-}
-
 } // namespace detail
 
 // gradient[c] = p[c] (upstream[c] - sum_j p[j] upstream[j]) / T, p the probabilities. A class of probability 0 takes no part:
@@ -144,8 +109,8 @@ template <class P, class U, class G, class T = int>
     requires detail::backward_batches_for<P, U, G> && temperatures_for<T, detail::real_of<P, U, G>>
 constexpr void softmax_backward(P&& probabilities, U&& upstream, G&& gradient, shape batch,
                                 T&& temperature = 1) {
-    detail::backward_batch_of<detail::softmax_backward_route>(probabilities, upstream, gradient, batch,
-                                                              temperature);
+    detail::backward_shape<detail::softmax_backward_route>(detail::calling_thread{}, probabilities, upstream,
+                                                           gradient, batch, temperature);
 }
 
 // gradient[c] = (upstream[c] - exp(l[c]) sum_j upstream[j]) / T, l the log_probabilities; where l[c] is -inf, upstream[c] / T.

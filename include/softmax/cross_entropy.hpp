@@ -25,7 +25,9 @@
 #include "detail/contract.hpp"
 #include "detail/divergences.hpp"
 #include "detail/elements.hpp"
+#include "detail/loss_batches.hpp"
 #include "detail/losses.hpp"
+#include "detail/tasks.hpp"
 #include "options.hpp"
 #include "shape.hpp"
 
@@ -161,7 +163,8 @@ template <class In, class Targets>
 constexpr detail::loss_real_of<In, Targets>
 cross_entropy(In&& logits, Targets&& targets, shape batch,
               cross_entropy_options<detail::loss_real_of<In, Targets>> options = {}) {
-    return detail::loss_of_batch(detail::row_of(logits), targets, detail::no_gradient{}, batch, options);
+    return detail::loss_of_shape(detail::calling_thread{}, detail::row_of(logits), targets,
+                                 detail::no_gradient{}, batch, options);
 }
 
 // The same with its gradient, laid out like the logits; bit for bit the same loss.
@@ -173,8 +176,8 @@ cross_entropy(In&& logits, Targets&& targets, Out&& gradient, shape batch,
               cross_entropy_options<detail::loss_real_of<In, Targets>> options = {}) {
     detail::require_size("cross_entropy", "gradient", detail::size_of(detail::row_of(gradient)), "the shape",
                          detail::element_count("cross_entropy", batch));
-    return detail::loss_of_batch(detail::row_of(logits), targets, detail::gradient_of(gradient), batch,
-                                 options);
+    return detail::loss_of_shape(detail::calling_thread{}, detail::row_of(logits), targets,
+                                 detail::gradient_of(gradient), batch, options);
 }
 
 // One loss per row: losses[o * inner + i] is that of row (o, i), class weights included, 0 for an ignored row; any range of
@@ -183,8 +186,8 @@ template <class In, class Targets, class Losses>
     requires detail::batch_targets_for<In, Targets> && detail::writable_row<Losses>
 constexpr void cross_entropy_per_row(In&& logits, Targets&& targets, Losses&& losses, shape batch,
                                      cross_entropy_options<detail::loss_real_of<In, Targets>> options = {}) {
-    detail::losses_per_row(detail::row_of(logits), targets, detail::row_of(losses), detail::no_gradient{},
-                           batch, options);
+    detail::losses_of_shape(detail::calling_thread{}, detail::row_of(logits), targets, detail::row_of(losses),
+                            detail::no_gradient{}, batch, options);
 }
 
 // The same with the gradient of the sum of the losses, laid out like the logits: each row's is that of its own loss.
@@ -196,8 +199,8 @@ constexpr void cross_entropy_per_row(In&& logits, Targets&& targets, Losses&& lo
                                      cross_entropy_options<detail::loss_real_of<In, Targets>> options = {}) {
     detail::require_size("cross_entropy_per_row", "gradient", detail::size_of(detail::row_of(gradient)),
                          "the shape", detail::element_count("cross_entropy_per_row", batch));
-    detail::losses_per_row(detail::row_of(logits), targets, detail::row_of(losses),
-                           detail::gradient_of(gradient), batch, options);
+    detail::losses_of_shape(detail::calling_thread{}, detail::row_of(logits), targets, detail::row_of(losses),
+                            detail::gradient_of(gradient), batch, options);
 }
 
 // Distillation: how far the student's distribution is from the teacher's, T^2 sum_c t_c log(t_c / s_c), with t and s the softmax
@@ -254,8 +257,8 @@ template <class In, class Teacher>
 constexpr detail::real_of<In, Teacher>
 kl_divergence(In&& student_logits, Teacher&& teacher_logits, shape batch,
               distillation_options<detail::real_of<In, Teacher>> options = {}) {
-    return detail::divergence_of_batch(detail::row_of(student_logits), detail::row_of(teacher_logits),
-                                       detail::no_gradient{}, batch, options);
+    return detail::divergence_of_shape(detail::calling_thread{}, detail::row_of(student_logits),
+                                       detail::row_of(teacher_logits), detail::no_gradient{}, batch, options);
 }
 
 // The same with its gradient, laid out like the logits; bit for bit the same loss.
@@ -267,8 +270,9 @@ kl_divergence(In&& student_logits, Teacher&& teacher_logits, Out&& gradient, sha
               distillation_options<detail::real_of<In, Teacher>> options = {}) {
     detail::require_size("kl_divergence", "gradient", detail::size_of(detail::row_of(gradient)), "the shape",
                          detail::element_count("kl_divergence", batch));
-    return detail::divergence_of_batch(detail::row_of(student_logits), detail::row_of(teacher_logits),
-                                       detail::gradient_of(gradient), batch, options);
+    return detail::divergence_of_shape(detail::calling_thread{}, detail::row_of(student_logits),
+                                       detail::row_of(teacher_logits), detail::gradient_of(gradient), batch,
+                                       options);
 }
 
 } // namespace smx::inline SMX_ABI

@@ -15,8 +15,9 @@
 
 #include "detail/contract.hpp"
 #include "detail/elements.hpp"
+#include "detail/forward_batches.hpp"
 #include "detail/routes.hpp"
-#include "detail/temperatures.hpp"
+#include "detail/tasks.hpp"
 #include "options.hpp"
 #include "shape.hpp"
 
@@ -76,29 +77,6 @@ constexpr std::array<real_t<E>, N> array_to_value(const E (&logits)[N], const T&
     return results;
 }
 
-template <class Route, class In, class Out, class T>
-constexpr void batch_to_batch(In& logits, Out& results, const shape& batch, T& temperature) {
-    using work = work_t<real_of<In, Out>>;
-    const auto in = row_of(logits);
-    const auto out = row_of(results);
-    const std::size_t size = element_count(Route::function, batch);
-    require_size(Route::function, "logits", size_of(in), "the shape", size);
-    require_size(Route::function, Route::output, size_of(out), "the shape", size);
-    require_temperatures<work>(Route::function, temperature, batch, temperature_rule::zero_allowed);
-    if (size == 0) {
-        return; // of rows without elements there may be more than there is time for
-    }
-    if constexpr (number<std::remove_cvref_t<T>>) {
-        if (map_batch<Route>(in.first, out.first, batch, static_cast<work>(temperature))) {
-            return;
-        }
-    }
-    for_each_row_at<work>(batch, temperature, [&](auto elements, const work& row_temperature) {
-        const auto row = elements.of(in.first);
-        map_row<Route, element_of<Out>>(row.first, row.last, elements.of(out.first).first, row_temperature);
-    });
-}
-
 template <class Real, class I, class S, class T>
 constexpr Real logsumexp_of(const row<I, S>& logits, const T& temperature) {
     const auto checked =
@@ -152,7 +130,8 @@ template <class In, class Out, class T = int>
     requires detail::number_row<In> && detail::contiguous_row<In> && detail::writable_row<Out> &&
              detail::contiguous_row<Out> && temperatures_for<T, detail::real_of<In, Out>>
 constexpr void softmax(In&& logits, Out&& probabilities, shape batch, T&& temperature = 1) {
-    detail::batch_to_batch<detail::softmax_route>(logits, probabilities, batch, temperature);
+    detail::map_shape<detail::softmax_route>(detail::calling_thread{}, logits, probabilities, batch,
+                                             temperature);
 }
 
 // log_probabilities[i] = logits[i] / T - log(sum_j exp(logits[j] / T)).
@@ -197,7 +176,8 @@ template <class In, class Out, class T = int>
     requires detail::number_row<In> && detail::contiguous_row<In> && detail::writable_row<Out> &&
              detail::contiguous_row<Out> && temperatures_for<T, detail::real_of<In, Out>>
 constexpr void log_softmax(In&& logits, Out&& log_probabilities, shape batch, T&& temperature = 1) {
-    detail::batch_to_batch<detail::log_softmax_route>(logits, log_probabilities, batch, temperature);
+    detail::map_shape<detail::log_softmax_route>(detail::calling_thread{}, logits, log_probabilities, batch,
+                                                 temperature);
 }
 
 // log(sum_i exp(logits[i] / T)), T > 0; -inf for an empty row.
@@ -235,26 +215,7 @@ template <class In, class Out, class T = int>
     requires detail::number_row<In> && detail::contiguous_row<In> && detail::writable_row<Out> &&
              temperatures_for<T, detail::real_of<In, Out>>
 constexpr void logsumexp(In&& logits, Out&& results, shape batch, T&& temperature = 1) {
-    using work = detail::work_t<detail::real_of<In, Out>>;
-    const auto in = detail::row_of(logits);
-    const auto out = detail::row_of(results);
-    detail::require_size("logsumexp", "logits", detail::size_of(in), "the shape",
-                         detail::element_count("logsumexp", batch));
-    detail::require_size("logsumexp", "results", detail::size_of(out), "the batch of rows",
-                         detail::row_count("logsumexp", batch));
-    detail::require_temperatures<work>("logsumexp", temperature, batch, detail::temperature_rule::positive);
-    if constexpr (detail::number<std::remove_cvref_t<T>>) {
-        if (detail::reduce_batch(in.first, out.first, batch, static_cast<work>(temperature))) {
-            return;
-        }
-    }
-    auto result = out.first;
-    detail::for_each_row_at<work>(batch, temperature, [&](auto elements, const work& row_temperature) {
-        const auto row = elements.of(in.first);
-        *result =
-            static_cast<detail::element_of<Out>>(detail::reduce_row(row.first, row.last, row_temperature));
-        ++result;
-    });
+    detail::reduce_shape(detail::calling_thread{}, logits, results, batch, temperature);
 }
 
 } // namespace smx::inline SMX_ABI

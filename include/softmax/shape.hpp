@@ -1,13 +1,16 @@
-// Where the rows of a batch stand in one contiguous buffer.
+// Where the rows of a batch stand: in one contiguous buffer, described by a shape, or in views with strides.
 #ifndef SMX_SHAPE_HPP
 #define SMX_SHAPE_HPP
 
 #include "detail/contract.hpp"
 #include "detail/elements.hpp"
+#include "detail/layout.hpp"
 
 #include <concepts>
 #include <cstddef>
 #include <limits>
+#include <type_traits>
+#include <utility>
 
 namespace smx::inline SMX_ABI {
 
@@ -21,6 +24,33 @@ struct shape {
 
     friend constexpr bool operator==(const shape&, const shape&) = default;
 };
+
+namespace detail {
+
+template <class V>
+using view_handle = std::remove_cvref_t<decltype(std::declval<const V&>().data_handle())>;
+
+// What an access yields is the element itself, not a proxy for it.
+template <class V>
+concept plain_access = std::is_pointer_v<view_handle<V>> &&
+                       (!requires { typename V::reference; } || requires {
+                           requires std::same_as<typename V::reference, std::remove_pointer_t<view_handle<V>>&>;
+                       });
+
+template <class V>
+concept mdspan_like = requires(const V& view, std::size_t r) {
+    typename std::integral_constant<std::size_t, V::rank()>;
+    { view.extent(r) } -> std::integral;
+    { view.stride(r) } -> std::integral;
+    view.data_handle();
+} && plain_access<V>;
+
+} // namespace detail
+
+// std::mdspan, that of Kokkos, or any type with their rank(), extent(r), stride(r) and data_handle(): element (i, j, ...) is
+// data_handle()[i * stride(0) + j * stride(1) + ...]. A range is taken as a range.
+template <class V>
+concept strided_view = detail::mdspan_like<std::remove_cvref_t<V>> && !detail::forward_row<V>;
 
 namespace detail {
 
@@ -39,66 +69,19 @@ constexpr std::size_t element_count(const char* function, const shape& batch) {
     return checked_product(function, row_count(function, batch), batch.classes);
 }
 
-// Walks one row of a batch whose elements are not neighbours. Keeps an offset, not a pointer: the end of a row may lie
-// further beyond the buffer than a pointer may point.
-template <class T>
-class strided_iterator {
-public:
-    constexpr strided_iterator(T* data, std::size_t offset, std::size_t stride)
-        : data_(data),
-          offset_(offset),
-          stride_(stride) {}
-
-    constexpr T& operator*() const { return data_[offset_]; }
-    constexpr strided_iterator& operator++() {
-        offset_ += stride_;
-        return *this;
+// The rows of a batch in N buffers of the same shape.
+template <std::size_t N>
+constexpr layout<2, N> layout_of(const shape& batch) {
+    std::ptrdiff_t element[N]{}, outer[N]{}, inner[N]{};
+    for (std::size_t k = 0; k != N; ++k) {
+        element[k] = static_cast<std::ptrdiff_t>(batch.inner);
+        outer[k] = static_cast<std::ptrdiff_t>(batch.classes * batch.inner);
+        inner[k] = 1;
     }
-    friend constexpr bool operator==(const strided_iterator& a, const strided_iterator& b) {
-        return a.offset_ == b.offset_;
-    }
-
-private:
-    T* data_;
-    std::size_t offset_;
-    std::size_t stride_;
-};
-
-struct neighbouring_elements {
-    std::size_t offset;
-    std::size_t classes;
-
-    template <class T>
-    constexpr row<T*, T*> of(T* data) const {
-        return {data + offset, data + offset + classes};
-    }
-};
-
-struct strided_elements {
-    std::size_t offset;
-    std::size_t classes;
-    std::size_t stride;
-
-    template <class T>
-    constexpr row<strided_iterator<T>, strided_iterator<T>> of(T* data) const {
-        return {{data, offset, stride}, {data, offset + classes * stride, stride}};
-    }
-};
-
-// Calls visit(elements) for each row in order; elements.of(data) is that row of a buffer.
-template <class Visit>
-constexpr void for_each_row(const shape& batch, Visit visit) {
-    if (batch.inner == 1) {
-        for (std::size_t o = 0; o < batch.outer; ++o) {
-            visit(neighbouring_elements{o * batch.classes, batch.classes});
-        }
-        return;
-    }
-    for (std::size_t o = 0; o < batch.outer; ++o) {
-        for (std::size_t i = 0; i < batch.inner; ++i) {
-            visit(strided_elements{o * batch.classes * batch.inner + i, batch.classes, batch.inner});
-        }
-    }
+    layout<2, N> rows(batch.classes, element);
+    rows.add_index(batch.outer, outer);
+    rows.add_index(batch.inner, inner);
+    return rows;
 }
 
 } // namespace detail

@@ -9,8 +9,11 @@
 #include "divergence_rows.hpp"
 #include "elements.hpp"
 #include "generic_divergence.hpp"
+#include "layout.hpp"
+#include "loss_batches.hpp"
 #include "losses.hpp"
 #include "routes.hpp"
+#include "tiles.hpp"
 
 #include <concepts>
 #include <cstddef>
@@ -130,63 +133,74 @@ constexpr Real divergence_of_row(const auto& student, const auto& teacher, const
     return result;
 }
 
-// The losses of a batch by the kernels; false, with nothing done, for what they cannot.
-template <class Real>
-bool kernel_divergences(const auto& call, const Real* student, const Real* teacher, Real* gradient,
-                        const shape& batch) {
-    if (!call.suits_kernels()) {
-        return false;
+// Pairs of rows after all checks. rows: where they stand in both logits and the gradient.
+template <class Real, class X, class Y, class Gradient, std::size_t D>
+struct divergence_batch {
+    using work = work_t<Real>;
+
+    const layout<D, 3>& rows;
+    const X* student;
+    const Y* teacher;
+    Gradient gradient;
+    work temperature;
+    work divisor; // of the losses and the gradient
+
+    // take(loss) gets the loss of each of the rows [begin, end) in order.
+    constexpr void run(std::size_t begin, std::size_t end, auto take) const {
+        const divergence_call<work, Real, decltype(take)> call(temperature, divisor, take);
+        if constexpr (have_kernels<Real, const X*, const Y*>) {
+            if (!std::is_constant_evaluated() && call.suits_kernels() && fits_tiles<Real>(rows)) {
+                Real* const out = kernel_gradient<Real, const X*>(gradient);
+                for_each_packed(buffers<Real, 2>{{student, teacher}, out}, rows, begin, end,
+                                [&](const buffers<Real, 2>& packed, std::size_t, std::size_t count) {
+                                    call.kernel(packed.in[0], packed.in[1], packed.out, count,
+                                                rows.classes());
+                                });
+                if constexpr (!is_fused_with<Gradient, const X*>) {
+                    each_row(begin, end, [&](auto x, auto y, auto to) { call.gradient_only(x, y, to); });
+                }
+                return;
+            }
+        }
+        each_row(begin, end, [&](auto x, auto y, auto to) { call.generic(x, y, to); });
     }
-    if (batch.inner == 1) {
-        call.kernel(student, teacher, gradient, batch.outer, batch.classes);
-        return true;
+
+private:
+    constexpr void each_row(std::size_t begin, std::size_t end, auto visit) const {
+        rows.for_each_row(begin, end, [&](std::size_t, const auto& at) {
+            visit(at[0].of(student), at[1].of(teacher), gradient.of(at[2]));
+        });
     }
-    Real other[longest_tiled_row<Real>];
-    return for_each_tile(student, batch.outer, batch.classes, batch.inner,
-                         [&](Real* tile, std::size_t at, std::size_t, std::size_t rows) {
-                             gather_tile(teacher + at, batch.classes, batch.inner, rows, other);
-                             call.kernel(tile, other, gradient == nullptr ? nullptr : tile, rows,
-                                         batch.classes);
-                             if (gradient != nullptr) {
-                                 scatter_tile(tile, batch.classes, batch.inner, rows, gradient + at);
-                             }
-                         });
+};
+
+// Checks the options.
+template <class Real, class X, class Y, class Gradient, std::size_t D>
+constexpr divergence_batch<Real, X, Y, Gradient, D>
+batch_of_divergences(const layout<D, 3>& rows, const X* student, const Y* teacher, const Gradient& gradient,
+                     const distillation_options<Real>& options) {
+    using work = work_t<Real>;
+    if (rows.classes() == 0) {
+        violate_empty("kl_divergence", "a row of logits");
+    }
+    const bool divides = options.reduce == reduction::mean && rows.rows() != 0;
+    return {rows,
+            student,
+            teacher,
+            gradient,
+            checked_distillation_temperature<work>(options.temperature),
+            divides ? from_size<work>(rows.rows()) : work(1.0)};
 }
 
 template <class Real>
-constexpr Real divergence_of_batch(const auto& student, const auto& teacher, const auto& gradient,
-                                   const shape& batch, const distillation_options<Real>& options) {
-    using work = work_t<Real>;
-    using iterator = std::remove_cvref_t<decltype(student.first)>;
+constexpr Real divergence_of_shape(auto&& exec, const auto& student, const auto& teacher,
+                                   const auto& gradient, const shape& batch,
+                                   const distillation_options<Real>& options) {
     const std::size_t size = element_count("kl_divergence", batch);
     require_size("kl_divergence", "student_logits", size_of(student), "the shape", size);
     require_size("kl_divergence", "teacher_logits", size_of(teacher), "the shape", size);
-    if (batch.classes == 0) {
-        violate_empty("kl_divergence", "a row of logits");
-    }
-    const std::size_t rows = row_count("kl_divergence", batch);
-    loss_sum<work> total;
-    auto take = [&](const work& loss) { total += loss; };
-    const work divisor = options.reduce == reduction::mean && rows != 0 ? from_size<work>(rows) : work(1.0);
-    const divergence_call<work, Real, decltype(take)> call(
-        checked_distillation_temperature<work>(options.temperature), divisor, take);
-    const auto each_row = [&](auto visit) {
-        for_each_row(batch, [&](auto elements) {
-            visit(elements.of(student.first), elements.of(teacher.first), gradient.of(elements));
-        });
-    };
-    if constexpr (have_kernels<Real, iterator, std::remove_cvref_t<decltype(teacher.first)>>) {
-        if (!std::is_constant_evaluated() &&
-            kernel_divergences<Real>(call, student.first, teacher.first,
-                                     kernel_gradient<Real, iterator>(gradient), batch)) {
-            if constexpr (!is_fused_with<decltype(gradient), iterator>) {
-                each_row([&](auto x, auto y, auto out) { call.gradient_only(x, y, out); });
-            }
-            return static_cast<Real>(total.over(divisor));
-        }
-    }
-    each_row([&](auto x, auto y, auto out) { call.generic(x, y, out); });
-    return static_cast<Real>(total.over(divisor));
+    const auto rows = layout_of<3>(batch);
+    return reduced_loss<Real>(
+        exec, batch_of_divergences<Real>(rows, student.first, teacher.first, gradient, options));
 }
 
 } // namespace smx::inline SMX_ABI::detail

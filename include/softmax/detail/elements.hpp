@@ -146,6 +146,18 @@ constexpr std::size_t size_of(const row<I, S>& elements) {
     }
 }
 
+template <class I>
+constexpr I advanced_by(I it, std::size_t count) {
+    if constexpr (std::random_access_iterator<I>) {
+        return it + static_cast<std::iter_difference_t<I>>(count);
+    } else {
+        for (; count != 0; --count) {
+            ++it;
+        }
+        return it;
+    }
+}
+
 // What an output iterator takes: its value type, that of its container (std::back_inserter), or else the type of the
 // results.
 template <class O, class Real>

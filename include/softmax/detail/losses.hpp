@@ -1,10 +1,9 @@
-// Cross-entropy between its checks and its arithmetic: what the options make of a target, where the gradient goes, and
-// how the losses of rows become that of a batch. Rows go to loss_rows.hpp where they can, else to generic_rows.hpp.
+// Cross-entropy of rows between its checks and its arithmetic: what the options make of a target, and where the gradient
+// goes. Rows go to loss_rows.hpp where they can, else to generic_rows.hpp.
 #ifndef SMX_DETAIL_LOSSES_HPP
 #define SMX_DETAIL_LOSSES_HPP
 
 #include "../options.hpp"
-#include "../shape.hpp"
 #include "contract.hpp"
 #include "elements.hpp"
 #include "generic_rows.hpp"
@@ -211,12 +210,16 @@ constexpr auto gradient_of(Out& gradient) {
 template <class Work, class Real, class Take>
 class loss_call {
 public:
-    constexpr loss_call(const loss_terms<Work, Real>& terms, const Work& divisor, Take& take)
+    constexpr loss_call(const loss_terms<Work, Real>& terms, const Work& divisor, Take& take,
+                        std::size_t first_row = 0)
         : terms_(terms),
           divisor_(divisor),
-          take_(take) {}
+          take_(take),
+          row_(first_row) {}
 
     constexpr const loss_terms<Work, Real>& terms() const { return terms_; }
+
+    loss_rule<Real> rule() const { return terms_.rule(divisor_); }
 
     // The next row by the generic code.
     constexpr void generic(const auto& logits, auto weights, const auto& gradient) {
@@ -238,9 +241,10 @@ public:
 
     // The next rows, of neighbouring logits, by the kernels; target is moved past theirs. gradient: or null.
     template <class Target>
-    void kernel(const Real* logits, Real* gradient, std::size_t rows, Target& target) {
+    void kernel(const loss_rule<Real>& rule, const Real* logits, Real* gradient, std::size_t rows,
+                Target& target) {
         std::size_t targets[rows_at_a_time];
-        in_chunks(rows, [&](std::size_t first, std::size_t count) {
+        in_chunks(rule, rows, [&](std::size_t first, std::size_t count) {
             for (std::size_t r = 0; r < count; ++r, static_cast<void>(++target)) {
                 const std::iter_value_t<Target> index = *target;
                 targets[r] =
@@ -249,9 +253,9 @@ public:
             return loss_rows<Real>{count, logits + first, at(gradient, first), nullptr, targets, {}, {}};
         });
     }
-    void kernel_of_probabilities(const Real* logits, const Real* probabilities, Real* gradient,
-                                 std::size_t rows) {
-        in_chunks(rows, [&](std::size_t first, std::size_t count) {
+    void kernel_of_probabilities(const loss_rule<Real>& rule, const Real* logits, const Real* probabilities,
+                                 Real* gradient, std::size_t rows) {
+        in_chunks(rule, rows, [&](std::size_t first, std::size_t count) {
             return loss_rows<Real>{
                 count, logits + first, at(gradient, first), probabilities + first, nullptr, {}, {}};
         });
@@ -266,8 +270,7 @@ private:
     }
 
     // rows_from(first, count) describes `count` rows whose elements begin at `first`.
-    void in_chunks(std::size_t rows, auto rows_from) {
-        const loss_rule<Real> rule = terms_.rule(divisor_);
+    void in_chunks(const loss_rule<Real>& rule, std::size_t rows, auto rows_from) {
         double losses[rows_at_a_time], logsumexps[rows_at_a_time];
         for (std::size_t r = 0; r < rows; r += rows_at_a_time) {
             const std::size_t count = rows - r < rows_at_a_time ? rows - r : rows_at_a_time;
@@ -289,7 +292,7 @@ private:
     const loss_terms<Work, Real>& terms_;
     Work divisor_;
     Take& take_;
-    std::size_t row_ = 0;
+    std::size_t row_;
 };
 
 template <class Gradient, class I>
@@ -303,47 +306,6 @@ constexpr Real* kernel_gradient(const auto& gradient) {
     } else {
         return nullptr;
     }
-}
-
-// The losses of a batch by the kernels; false, with nothing done, for what they cannot.
-template <class Real, class I>
-bool kernel_losses(auto& call, I logits, Real* gradient, const shape& batch, auto target) {
-    if (!call.terms().suits_kernels()) {
-        return false;
-    }
-    if (batch.inner == 1) {
-        call.kernel(logits, gradient, batch.outer, target);
-        return true;
-    }
-    return for_each_tile(logits, batch.outer, batch.classes, batch.inner,
-                         [&](Real* tile, std::size_t at, std::size_t, std::size_t rows) {
-                             call.kernel(tile, gradient == nullptr ? nullptr : tile, rows, target);
-                             if (gradient != nullptr) {
-                                 scatter_tile(tile, batch.classes, batch.inner, rows, gradient + at);
-                             }
-                         });
-}
-
-template <class Real, class I>
-bool kernel_losses_of_probabilities(auto& call, I logits, const Real* probabilities, Real* gradient,
-                                    const shape& batch) {
-    if (!call.terms().suits_kernels()) {
-        return false;
-    }
-    if (batch.inner == 1) {
-        call.kernel_of_probabilities(logits, probabilities, gradient, batch.outer);
-        return true;
-    }
-    Real shares[longest_tiled_row<Real>];
-    return for_each_tile(logits, batch.outer, batch.classes, batch.inner,
-                         [&](Real* tile, std::size_t at, std::size_t, std::size_t rows) {
-                             gather_tile(probabilities + at, batch.classes, batch.inner, rows, shares);
-                             call.kernel_of_probabilities(tile, shares, gradient == nullptr ? nullptr : tile,
-                                                          rows);
-                             if (gradient != nullptr) {
-                                 scatter_tile(tile, batch.classes, batch.inner, rows, gradient + at);
-                             }
-                         });
 }
 
 template <class Real, class I, class... Targets>
@@ -367,7 +329,7 @@ constexpr Real loss_of_index(const auto& logits, const auto& target, const auto&
     if constexpr (have_kernels<Real, iterator>) {
         if (!std::is_constant_evaluated() && terms.suits_kernels()) {
             const std::size_t* one = &checked;
-            call.kernel(logits.first, kernel_gradient<Real, iterator>(gradient), 1, one);
+            call.kernel(call.rule(), logits.first, kernel_gradient<Real, iterator>(gradient), 1, one);
             if constexpr (!is_fused_with<decltype(gradient), iterator>) {
                 call.gradient_only(logits, weights_of_index(terms, checked), gradient);
             }
@@ -391,7 +353,7 @@ constexpr Real loss_of_probabilities(const auto& logits, const auto& target, con
     const auto weights = weights_of_probabilities(terms, target.first);
     if constexpr (have_kernels<Real, iterator, std::remove_cvref_t<decltype(target.first)>>) {
         if (!std::is_constant_evaluated() && terms.suits_kernels()) {
-            call.kernel_of_probabilities(logits.first, target.first,
+            call.kernel_of_probabilities(call.rule(), logits.first, target.first,
                                          kernel_gradient<Real, iterator>(gradient), 1);
             if constexpr (!is_fused_with<decltype(gradient), iterator>) {
                 call.gradient_only(logits, weights, gradient);
@@ -401,166 +363,6 @@ constexpr Real loss_of_probabilities(const auto& logits, const auto& target, con
     }
     call.generic(logits, weights, gradient);
     return result;
-}
-
-// Checks every target; returns the sum of the weights of those that count.
-template <class Work, class Real>
-constexpr Work checked_weight_of_targets(const auto& targets, const loss_terms<Work, Real>& terms) {
-    compensated_sum<Work> weight;
-    for (auto it = targets.first; it != targets.last; ++it) {
-        const std::iter_value_t<decltype(it)> target = *it;
-        if (!is_ignored(target, terms.ignore_index)) {
-            weight += terms.class_weight(checked_target(target, terms.classes));
-        }
-    }
-    return weight.value().hi;
-}
-
-// All rows of a batch with checked class indices.
-template <class Real>
-constexpr void losses_of_indices(auto& call, const auto& logits, const auto& targets, const auto& gradient,
-                                 const shape& batch) {
-    using iterator = std::remove_cvref_t<decltype(logits.first)>;
-    const auto& terms = call.terms();
-    // visit(logits, gradient, weights) for the rows that count, skip(logits, gradient) for the others
-    const auto each_row = [&](auto visit, auto skip) {
-        auto target = targets.first;
-        for_each_row(batch, [&](auto elements) {
-            const std::iter_value_t<decltype(target)> c = *target;
-            ++target;
-            if (is_ignored(c, terms.ignore_index)) {
-                skip(elements.of(logits.first), gradient.of(elements));
-            } else {
-                visit(elements.of(logits.first), gradient.of(elements),
-                      weights_of_index(terms, static_cast<std::size_t>(c)));
-            }
-        });
-    };
-    if constexpr (have_kernels<Real, iterator>) {
-        if (!std::is_constant_evaluated() &&
-            kernel_losses<Real>(call, logits.first, kernel_gradient<Real, iterator>(gradient), batch,
-                                targets.first)) {
-            if constexpr (!is_fused_with<decltype(gradient), iterator>) {
-                each_row([&](auto row, auto out, auto weights) { call.gradient_only(row, weights, out); },
-                         [&](auto row, auto out) { out.write_zeros(row); });
-            }
-            return;
-        }
-    }
-    each_row([&](auto row, auto out, auto weights) { call.generic(row, weights, out); },
-             [&](auto row, auto out) { call.ignored(row, out); });
-}
-
-// All rows of a batch with probabilities.
-template <class Real>
-constexpr void losses_of_probabilities(auto& call, const auto& logits, const auto& targets,
-                                       const auto& gradient, const shape& batch) {
-    using iterator = std::remove_cvref_t<decltype(logits.first)>;
-    const auto each_row = [&](auto visit) {
-        for_each_row(batch, [&](auto elements) {
-            visit(elements.of(logits.first), gradient.of(elements),
-                  weights_of_probabilities(call.terms(), elements.of(targets.first).first));
-        });
-    };
-    if constexpr (have_kernels<Real, iterator, std::remove_cvref_t<decltype(targets.first)>>) {
-        if (!std::is_constant_evaluated() &&
-            kernel_losses_of_probabilities<Real>(call, logits.first, targets.first,
-                                                 kernel_gradient<Real, iterator>(gradient), batch)) {
-            if constexpr (!is_fused_with<decltype(gradient), iterator>) {
-                each_row([&](auto row, auto out, auto weights) { call.gradient_only(row, weights, out); });
-            }
-            return;
-        }
-    }
-    each_row([&](auto row, auto out, auto weights) { call.generic(row, weights, out); });
-}
-
-// Checks a batch and hands take(loss) every row's loss in order; returns what a mean divides by.
-template <class Real, class Targets>
-constexpr work_t<Real> losses_of_batch(const auto& logits, Targets& targets, const auto& gradient,
-                                       const shape& batch, const cross_entropy_options<Real>& options,
-                                       reduction reduce, auto take) {
-    using work = work_t<Real>;
-    require_size("cross_entropy", "logits", size_of(logits), "the shape",
-                 element_count("cross_entropy", batch));
-    const std::size_t rows = row_count("cross_entropy", batch);
-    const auto target = row_of(targets);
-    if constexpr (index_row<Targets>) {
-        require_size("cross_entropy", "targets", size_of(target), "the batch of rows", rows);
-        const loss_terms<work, Real> terms(options, batch.classes, rows);
-        const work weight = checked_weight_of_targets(target, terms);
-        const work divisor = reduce == reduction::mean ? weight : work(1.0);
-        loss_call call(terms, divisor, take);
-        if (divisor == work(0.0)) { // nothing counts
-            losses_of_indices<Real>(call, logits, target, no_gradient{}, batch);
-            for_each_row(
-                batch, [&](auto elements) { gradient.of(elements).write_zeros(elements.of(logits.first)); });
-        } else {
-            losses_of_indices<Real>(call, logits, target, gradient, batch);
-        }
-        return divisor;
-    } else {
-        require_size("cross_entropy", "target probabilities", size_of(target), "logits", size_of(logits));
-        const loss_terms<work, Real> terms(options, batch.classes, rows);
-        const work divisor = reduce == reduction::mean ? from_size<work>(rows) : work(1.0);
-        loss_call call(terms, divisor, take);
-        losses_of_probabilities<Real>(call, logits, target, gradient, batch);
-        return divisor;
-    }
-}
-
-// The sum of the losses of many rows. Losses near the end of the range are added apart, scaled down, so that a mean that
-// is a number does not overflow on the way.
-template <class Work>
-class loss_sum {
-public:
-    constexpr void operator+=(const Work& loss) {
-        if constexpr (std::floating_point<Work>) {
-            // 2^128: more than there can be rows
-            if (loss > (std::numeric_limits<Work>::max)() * Work(0x1p-128)) {
-                large_ += loss * Work(0x1p-128);
-                return;
-            }
-        }
-        sum_ += loss;
-    }
-    constexpr Work over(const Work& divisor) const {
-        const Work usual = sum_.value().hi / divisor;
-        if constexpr (std::floating_point<Work>) {
-            const Work scaled = large_.value().hi;
-            return scaled == 0 ? usual : usual + scaled / divisor * Work(0x1p128);
-        } else {
-            return usual;
-        }
-    }
-
-private:
-    compensated_sum<Work> sum_, large_;
-};
-
-template <class Real, class Targets>
-constexpr Real loss_of_batch(const auto& logits, Targets& targets, const auto& gradient, const shape& batch,
-                             const cross_entropy_options<Real>& options) {
-    using work = work_t<Real>;
-    loss_sum<work> total;
-    const work divisor = losses_of_batch(logits, targets, gradient, batch, options, options.reduce,
-                                         [&](const work& loss) { total += loss; });
-    // Where nothing counts the mean is 0, not 0 / 0.
-    return divisor == work(0.0) ? Real(0.0) : static_cast<Real>(total.over(divisor));
-}
-
-template <class Real, class Targets>
-constexpr void losses_per_row(const auto& logits, Targets& targets, auto losses, const auto& gradient,
-                              const shape& batch, const cross_entropy_options<Real>& options) {
-    using work = work_t<Real>;
-    using value = std::iter_value_t<decltype(losses.first)>;
-    require_size("cross_entropy_per_row", "losses", size_of(losses), "the batch of rows",
-                 row_count("cross_entropy_per_row", batch));
-    auto out = losses.first;
-    losses_of_batch(logits, targets, gradient, batch, options, reduction::sum, [&](const work& loss) {
-        *out = static_cast<value>(loss);
-        ++out;
-    });
 }
 
 } // namespace smx::inline SMX_ABI::detail
