@@ -99,6 +99,7 @@
 #include "softmax/forward.hpp"
 #include "softmax/options.hpp"
 #include "softmax/shape.hpp"
+#include "softmax/views.hpp"
 
 #undef SMX_ABI
 #undef SMX_ARITHMETIC

@@ -143,8 +143,8 @@ template <class L, class U, class G, class T = int>
     requires detail::backward_batches_for<L, U, G> && temperatures_for<T, detail::real_of<L, U, G>>
 constexpr void log_softmax_backward(L&& log_probabilities, U&& upstream, G&& gradient, shape batch,
                                     T&& temperature = 1) {
-    detail::backward_batch_of<detail::log_softmax_backward_route>(log_probabilities, upstream, gradient,
-                                                                  batch, temperature);
+    detail::backward_shape<detail::log_softmax_backward_route>(detail::calling_thread{}, log_probabilities,
+                                                               upstream, gradient, batch, temperature);
 }
 
 } // namespace smx::inline SMX_ABI

@@ -74,6 +74,23 @@ template <class Index>
                                to_text(classes) + ")");
 }
 
+[[noreturn]] inline void violate_axis(const char* function, const std::string& axis, std::size_t rank) {
+    violate<std::out_of_range>(std::string(function) + ": axis is " + axis + ", outside [-" + to_text(rank) +
+                               ", " + to_text(rank) + ")");
+}
+
+[[noreturn]] inline void violate_extent_of_view(const char* function, const char* argument,
+                                                std::size_t extent, std::size_t axis, std::size_t expected,
+                                                std::size_t axis_of_logits) {
+    violate<std::invalid_argument>(std::string(function) + ": " + argument + " has " + to_text(extent) +
+                                   " elements along axis " + to_text(axis) + ", logits has " +
+                                   to_text(expected) + " along axis " + to_text(axis_of_logits));
+}
+
+[[noreturn]] inline void violate_strides(const char* function, const char* argument) {
+    violate<std::invalid_argument>(std::string(function) + ": the layout of " + argument + " has no strides");
+}
+
 constexpr void require_size(const char* function, const char* argument, std::size_t size, const char* other,
                             std::size_t expected) {
     if (size != expected) {
