@@ -96,6 +96,7 @@
 
 #include "softmax/backward.hpp"
 #include "softmax/cross_entropy.hpp"
+#include "softmax/exec.hpp"
 #include "softmax/forward.hpp"
 #include "softmax/options.hpp"
 #include "softmax/shape.hpp"

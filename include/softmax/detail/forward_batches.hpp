@@ -8,6 +8,7 @@
 #include "elements.hpp"
 #include "layout.hpp"
 #include "routes.hpp"
+#include "shared_rows.hpp"
 #include "tasks.hpp"
 #include "temperatures.hpp"
 #include "tiles.hpp"
@@ -87,6 +88,27 @@ constexpr void map_rows_from(const X* x, Y* y, const layout<D, 2>& batch, std::s
     });
 }
 
+// Fewer rows than this are shared by all tasks one by one, if they are long enough: as many threads may be waiting.
+inline constexpr std::size_t few_rows = 16;
+
+// visit(row, at, temperature, scale) for the rows of a batch that had better be shared; false, with nothing done, if it is not
+// such a batch. visit returns whether it could; otherwise single(row).
+template <class Real, std::size_t D, std::size_t N, class Temperatures>
+bool share_few_rows(const layout<D, N>& batch, const Temperatures& temperatures, std::size_t longest_unshared,
+                    auto visit, auto single) {
+    if (batch.rows() >= few_rows || batch.classes() <= longest_unshared || !batch.has_neighbours()) {
+        return false;
+    }
+    auto next = temperatures.from(0);
+    batch.for_each_row(0, batch.rows(), [&](std::size_t row, const auto& at) {
+        const double temperature = next();
+        if (!is_divisor(temperature) || !visit(row, at, base2_scale_of<Real>(temperature))) {
+            single(row);
+        }
+    });
+    return true;
+}
+
 // All rows of a batch in buffers that have been checked. temperature: a number, or a row of one per row.
 template <class Route, class X, class Y, std::size_t D, class T>
 constexpr void map_batch(auto&& exec, const X* x, Y* y, const layout<D, 2>& batch, const T& temperature) {
@@ -96,9 +118,20 @@ constexpr void map_batch(auto&& exec, const X* x, Y* y, const layout<D, 2>& batc
     if (batch.classes() == 0) {
         return; // of rows without elements there may be more than there is time for
     }
-    for_parts_of_rows(exec, batch.rows(), batch.classes(), [&](std::size_t begin, std::size_t end) {
+    const auto map_part = [&](std::size_t begin, std::size_t end) {
         map_rows_from<Route>(x, y, batch, begin, end, temperatures);
-    });
+    };
+    if constexpr (!is_calling_thread<std::remove_reference_t<decltype(exec)>> && kernel_rows<const X*, Y*>) {
+        if (share_few_rows<Y>(
+                batch, temperatures, longest_unshared_row<Y>(Route{}),
+                [&](std::size_t, const auto& at, const base2_scale<Y>& scale) {
+                    return share_row<Route>(exec, x + at[0].offset, y + at[1].offset, batch.classes(), scale);
+                },
+                [&](std::size_t row) { map_part(row, row + 1); })) {
+            return;
+        }
+    }
+    for_parts_of_rows(exec, batch.rows(), batch.classes(), map_part);
 }
 
 // logsumexp of packed rows to any output.
@@ -175,9 +208,27 @@ constexpr void reduce_batch(auto&& exec, const X* x, O results, const layout<D, 
     using work = work_t<real_t<X, std::iter_value_t<O>>>;
     const auto temperatures =
         checked_temperatures<work>("logsumexp", temperature, batch.rows(), temperature_rule::positive);
-    for_parts_of_rows(exec, batch.rows(), batch.classes(), [&](std::size_t begin, std::size_t end) {
+    const auto reduce_part = [&](std::size_t begin, std::size_t end) {
         reduce_rows_from(x, advanced_by(results, begin), batch, begin, end, temperatures);
-    });
+    };
+    if constexpr (!is_calling_thread<std::remove_reference_t<decltype(exec)>> && kernel_rows<const X*> &&
+                  std::same_as<X, std::iter_value_t<O>>) {
+        if (share_few_rows<X>(
+                batch, temperatures, longest_row_read_twice<X>,
+                [&](std::size_t row, const auto& at, const base2_scale<X>& scale) {
+                    X result;
+                    const bool shared =
+                        share_logsumexp(exec, x + at[0].offset, result, batch.classes(), scale);
+                    if (shared) {
+                        *advanced_by(results, row) = result;
+                    }
+                    return shared;
+                },
+                [&](std::size_t row) { reduce_part(row, row + 1); })) {
+            return;
+        }
+    }
+    for_parts_of_rows(exec, batch.rows(), batch.classes(), reduce_part);
 }
 
 template <class Route, class In, class Out, class T>

@@ -1,0 +1,142 @@
+// The batch functions on the caller's threads: the library starts none. exec is any function object with
+//
+//     exec(tasks, f)
+//
+// that calls f(0), f(1) .. f(tasks - 1), each once, in any order, on any threads, and returns when all are done: a loop, an
+// OpenMP loop, a parallel algorithm, a thread pool. f takes a std::size_t, may be copied, and may be called by many threads at
+// once; it must not be called after exec has returned. Three adapters are in the README.
+//
+// Shared by all functions here
+//   results        bit for bit those of the same call without exec, whatever exec does
+//   tasks          depend on the batch alone: about 2^15 logits each, at most 256 tasks. A batch of fewer than 2^16 logits
+//                  is not worth a thread: it is done in the calling one, without a call of exec
+//   errors         are found before the first call of exec. What exec throws passes through; the output is then
+//                  unspecified, and exec must not leave a task running
+//   does not       start threads, take locks, or allocate (16 KiB of stack more than the same call without exec)
+//   all else       as in the function without exec: forward.hpp, cross_entropy.hpp, views.hpp
+#ifndef SMX_EXEC_HPP
+#define SMX_EXEC_HPP
+
+#include "cross_entropy.hpp"
+#include "detail/forward_batches.hpp"
+#include "detail/loss_batches.hpp"
+#include "detail/tasks.hpp"
+#include "detail/views.hpp"
+#include "options.hpp"
+#include "shape.hpp"
+
+namespace smx::inline SMX_ABI {
+
+// A function object to be called as exec(tasks, f), for any f that takes a std::size_t.
+template <class Exec>
+concept executor = detail::runs_tasks<Exec> && !detail::forward_row<Exec> && !strided_view<Exec>;
+
+template <executor Exec, class In, class Out, class T = int>
+    requires detail::number_row<In> && detail::contiguous_row<In> && detail::writable_row<Out> &&
+             detail::contiguous_row<Out> && temperatures_for<T, detail::real_of<In, Out>>
+void softmax(Exec&& exec, In&& logits, Out&& probabilities, shape batch, T&& temperature = 1) {
+    detail::map_shape<detail::softmax_route>(exec, logits, probabilities, batch, temperature);
+}
+template <executor Exec, detail::number_view In, detail::writable_view_like<In> Out,
+          detail::axis_index Axis = int, class T = int>
+    requires detail::temperatures_for_view<T, detail::view_real_of<In, Out>, In>
+void softmax(Exec&& exec, In&& logits, Out&& probabilities, Axis axis = -1, T&& temperature = 1) {
+    detail::map_view<detail::softmax_route>(exec, logits, probabilities, axis, temperature);
+}
+
+template <executor Exec, class In, class Out, class T = int>
+    requires detail::number_row<In> && detail::contiguous_row<In> && detail::writable_row<Out> &&
+             detail::contiguous_row<Out> && temperatures_for<T, detail::real_of<In, Out>>
+void log_softmax(Exec&& exec, In&& logits, Out&& log_probabilities, shape batch, T&& temperature = 1) {
+    detail::map_shape<detail::log_softmax_route>(exec, logits, log_probabilities, batch, temperature);
+}
+template <executor Exec, detail::number_view In, detail::writable_view_like<In> Out,
+          detail::axis_index Axis = int, class T = int>
+    requires detail::temperatures_for_view<T, detail::view_real_of<In, Out>, In>
+void log_softmax(Exec&& exec, In&& logits, Out&& log_probabilities, Axis axis = -1, T&& temperature = 1) {
+    detail::map_view<detail::log_softmax_route>(exec, logits, log_probabilities, axis, temperature);
+}
+
+template <executor Exec, class In, class Out, class T = int>
+    requires detail::number_row<In> && detail::contiguous_row<In> && detail::writable_row<Out> &&
+             temperatures_for<T, detail::real_of<In, Out>>
+void logsumexp(Exec&& exec, In&& logits, Out&& results, shape batch, T&& temperature = 1) {
+    detail::reduce_shape(exec, logits, results, batch, temperature);
+}
+template <executor Exec, detail::number_view In, detail::writable_per_row_of<In> Out,
+          detail::axis_index Axis = int, class T = int>
+    requires detail::temperatures_for_view<T, detail::view_real_of<In>, In>
+void logsumexp(Exec&& exec, In&& logits, Out&& results, Axis axis = -1, T&& temperature = 1) {
+    detail::reduce_view(exec, logits, results, axis, temperature);
+}
+
+template <executor Exec, class In, class Targets>
+    requires detail::batch_targets_for<In, Targets>
+detail::loss_real_of<In, Targets>
+cross_entropy(Exec&& exec, In&& logits, Targets&& targets, shape batch,
+              cross_entropy_options<detail::loss_real_of<In, Targets>> options = {}) {
+    return detail::loss_of_shape(exec, detail::row_of(logits), targets, detail::no_gradient{}, batch,
+                                 options);
+}
+template <executor Exec, class In, class Targets, class Out>
+    requires detail::batch_targets_for<In, Targets> && detail::writable_row<Out> &&
+             detail::contiguous_row<Out>
+detail::loss_real_of<In, Targets>
+cross_entropy(Exec&& exec, In&& logits, Targets&& targets, Out&& gradient, shape batch,
+              cross_entropy_options<detail::loss_real_of<In, Targets>> options = {}) {
+    detail::require_size("cross_entropy", "gradient", detail::size_of(detail::row_of(gradient)), "the shape",
+                         detail::element_count("cross_entropy", batch));
+    return detail::loss_of_shape(exec, detail::row_of(logits), targets, detail::gradient_of(gradient), batch,
+                                 options);
+}
+template <executor Exec, detail::number_view In, detail::targets_for_view<In> Targets,
+          detail::axis_index Axis = int>
+detail::view_loss_real_of<In, Targets>
+cross_entropy(Exec&& exec, In&& logits, Targets&& targets, Axis axis = -1,
+              cross_entropy_options<detail::view_loss_real_of<In, Targets>> options = {}) {
+    return detail::loss_of_view(exec, logits, targets, detail::no_gradient{}, axis, options);
+}
+template <executor Exec, detail::number_view In, detail::targets_for_view<In> Targets,
+          detail::writable_view_like<In> Out, detail::axis_index Axis = int>
+detail::view_loss_real_of<In, Targets>
+cross_entropy(Exec&& exec, In&& logits, Targets&& targets, Out&& gradient, Axis axis = -1,
+              cross_entropy_options<detail::view_loss_real_of<In, Targets>> options = {}) {
+    return detail::loss_of_view(exec, logits, targets, gradient, axis, options);
+}
+
+template <executor Exec, class In, class Targets, class Losses>
+    requires detail::batch_targets_for<In, Targets> && detail::writable_row<Losses>
+void cross_entropy_per_row(Exec&& exec, In&& logits, Targets&& targets, Losses&& losses, shape batch,
+                           cross_entropy_options<detail::loss_real_of<In, Targets>> options = {}) {
+    detail::losses_of_shape(exec, detail::row_of(logits), targets, detail::row_of(losses),
+                            detail::no_gradient{}, batch, options);
+}
+template <executor Exec, class In, class Targets, class Losses, class Out>
+    requires detail::batch_targets_for<In, Targets> && detail::writable_row<Losses> &&
+             detail::writable_row<Out> && detail::contiguous_row<Out>
+void cross_entropy_per_row(Exec&& exec, In&& logits, Targets&& targets, Losses&& losses, Out&& gradient,
+                           shape batch,
+                           cross_entropy_options<detail::loss_real_of<In, Targets>> options = {}) {
+    detail::require_size("cross_entropy_per_row", "gradient", detail::size_of(detail::row_of(gradient)),
+                         "the shape", detail::element_count("cross_entropy_per_row", batch));
+    detail::losses_of_shape(exec, detail::row_of(logits), targets, detail::row_of(losses),
+                            detail::gradient_of(gradient), batch, options);
+}
+template <executor Exec, detail::number_view In, detail::targets_for_view<In> Targets,
+          detail::writable_per_row_of<In> Losses, detail::axis_index Axis = int>
+void cross_entropy_per_row(Exec&& exec, In&& logits, Targets&& targets, Losses&& losses, Axis axis = -1,
+                           cross_entropy_options<detail::view_loss_real_of<In, Targets>> options = {}) {
+    detail::losses_of_view(exec, logits, targets, losses, detail::no_gradient{}, axis, options);
+}
+template <executor Exec, detail::number_view In, detail::targets_for_view<In> Targets,
+          detail::writable_per_row_of<In> Losses, detail::writable_view_like<In> Out,
+          detail::axis_index Axis = int>
+void cross_entropy_per_row(Exec&& exec, In&& logits, Targets&& targets, Losses&& losses, Out&& gradient,
+                           Axis axis = -1,
+                           cross_entropy_options<detail::view_loss_real_of<In, Targets>> options = {}) {
+    detail::losses_of_view(exec, logits, targets, losses, gradient, axis, options);
+}
+
+} // namespace smx::inline SMX_ABI
+
+#endif
