@@ -3,10 +3,11 @@
 #ifndef SMX_TESTS_SUPPORT_SANITIZERS_HPP
 #define SMX_TESTS_SUPPORT_SANITIZERS_HPP
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool is_sanitized = true;
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(undefined_behavior_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(undefined_behavior_sanitizer) ||                       \
+    __has_feature(thread_sanitizer)
 inline constexpr bool is_sanitized = true;
 #else
 inline constexpr bool is_sanitized = false;
