@@ -36,6 +36,19 @@
 //   void cross_entropy_per_row(In&& logits, Targets&& targets, Losses&&, [Out&& gradient,] shape, cross_entropy_options<Real> = {});
 //   Real kl_divergence(In&& student_logits, Teacher&& teacher_logits, [Out&& gradient,] [shape,] distillation_options<Real> = {});
 //
+//   // softmax/views.hpp: rows of views with strides, std::mdspan and its like; axis: 0 is the leftmost, -1 the rightmost. What
+//   // there is one of per row (T, results, targets, losses) is a range or a view without the axis
+//   void softmax    (View&& logits, View&& probabilities, int axis = -1, T temperature = 1);
+//   void log_softmax(View&& logits, View&& log_probabilities, int axis = -1, T temperature = 1);
+//   void logsumexp  (View&& logits, Results&& results, int axis = -1, T temperature = 1);
+//   Real cross_entropy(View&& logits, Targets&& targets, [View&& gradient,] int axis = -1, cross_entropy_options<Real> = {});
+//   void cross_entropy_per_row(View&& logits, Targets&& targets, Losses&&, [View&& gradient,] int axis = -1,
+//                              cross_entropy_options<Real> = {});
+//
+//   // softmax/exec.hpp: every function of a shape or of views, on the caller's threads: exec(tasks, f) runs f(0) .. f(tasks - 1) in
+//   // any order and returns when all are done
+//   void softmax    (Exec&& exec, In&& logits, Out&& probabilities, shape, T temperature = 1);      // and so on
+//
 //   // softmax/options.hpp
 //   template <class Real> struct cross_entropy_options {
 //       double temperature = 1; double label_smoothing = 0; std::span<const Real> class_weights = {};
@@ -79,7 +92,9 @@
 // BITS
 //
 // Contiguous rows of float and double have the same bits on every machine with fused multiply-add, with every compiler,
-// optimization level and alignment, alone and in any batch. The instruction set is chosen on first use, at run time.
+// optimization level and alignment, alone and in any batch, whatever its layout, and on any threads. The instruction set is chosen
+// on first use, at run time. (Rows whose elements are no neighbours, of more than 16384 floats or 8192 doubles, are not done by the
+// kernels: within the same bounds, with their own bits.)
 //
 // SWITCHES, defined before the include
 //

@@ -4,6 +4,8 @@ void on_violation(const char* message);
 #define SMX_VIOLATION_HANDLER on_violation
 #include <softmax.hpp>
 
+#include "support/strided_view.hpp"
+
 #include <cmath>
 #include <csignal>
 #include <cstddef>
@@ -35,6 +37,18 @@ const std::vector<int> targets = {7};
 const std::vector<double> untouched(3, -77.0);
 std::vector<double> out(3, -77.0), short_out(2, -77.0);
 
+const auto one_by_one = [](std::size_t tasks, auto&& f) {
+    for (std::size_t i = 0; i != tasks; ++i) {
+        f(i);
+    }
+};
+
+template <class T>
+test::strided_view<T, 2> matrix_of(T* elements, std::size_t size, std::size_t rows) {
+    const std::size_t columns = size / rows;
+    return {elements, {rows, columns}, {static_cast<std::ptrdiff_t>(columns), 1}};
+}
+
 struct violation {
     void (*commit)();
     const char* parts[3]; // the message begins with the first and holds the others
@@ -55,6 +69,12 @@ const violation violations[] = {
     {[] { smx::softmax_backward(x, x, short_out); }, {"smx::softmax_backward: ", "gradient has 2", "3"}},
     {[] { smx::log_softmax_backward(x, x, out, 0); }, {"smx::log_softmax_backward: ", "temperature", "0"}},
     {[] { smx::kl_divergence(x, two, out); }, {"smx::kl_divergence: ", "teacher_logits has 2", "3"}},
+    {[] { smx::softmax(matrix_of(x.data(), 3, 1), matrix_of(out.data(), 3, 1), 2); },
+     {"smx::softmax: ", "axis is 2", "[-2, 2)"}},
+    {[] { smx::softmax(matrix_of(x.data(), 3, 3), matrix_of(out.data(), 3, 1), 0); },
+     {"smx::softmax: ", "probabilities has 1", "logits has 3"}},
+    {[] { smx::log_softmax(one_by_one, x, out, smx::shape{1, 3}, -2); },
+     {"smx::log_softmax: ", "temperature", "-2"}},
     // The last one: its handler comes back.
     {[] { smx::softmax(x, short_out, -3); }, {"smx::softmax: ", "", ""}},
 };

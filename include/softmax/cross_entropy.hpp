@@ -53,12 +53,16 @@ constexpr void refuse_bare_braces() {
                                   "write smx::shape{a, b}, or name the option as in {.temperature = 2}");
 }
 
-// Class indices do not take part in the type of the results, probabilities do.
+// Class indices do not take part in the type of the results, probabilities do. (Without a type for what is no row: Clang looks
+// at the types of a function before its constraints.)
 template <class In, class Targets>
-struct loss_real {
+struct loss_real {};
+template <number_row In, class Targets>
+struct loss_real<In, Targets> {
     using type = real_of<In>;
 };
-template <class In, real_row Targets>
+template <number_row In, class Targets>
+    requires real_row<Targets>
 struct loss_real<In, Targets> {
     using type = real_of<In, Targets>;
 };

@@ -11,6 +11,7 @@ using smx::cross_entropy_options;
 using smx::cross_entropy_per_row;
 using smx::distillation_options;
 using smx::kl_divergence;
+using smx::executor;
 using smx::log_softmax;
 using smx::log_softmax_backward;
 using smx::logsumexp;
@@ -18,6 +19,7 @@ using smx::reduction;
 using smx::shape;
 using smx::softmax;
 using smx::softmax_backward;
+using smx::strided_view;
 using smx::temperature_for;
 using smx::temperatures_for;
 } // namespace smx
