@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <numeric>
 #include <span>
 #include <vector>
 
@@ -49,6 +50,21 @@ public:
                 add_scaled(rows[row * inputs_ + i], upstream, all.subspan(i * outputs_, outputs_));
             }
             add_scaled(1, upstream, all.last(outputs_));
+        }
+        return result;
+    }
+
+    // The gradient of a loss by the inputs, given its gradient by the outputs.
+    std::vector<float> input_gradient(std::span<const float> output_gradient) const {
+        const std::size_t count = output_gradient.size() / outputs_;
+        std::vector<float> result(count * inputs_);
+        for (std::size_t row = 0; row < count; ++row) {
+            const auto upstream = output_gradient.subspan(row * outputs_, outputs_);
+            for (std::size_t i = 0; i < inputs_; ++i) {
+                const float* const weights = parameters_.data() + i * outputs_;
+                result[row * inputs_ + i] =
+                    std::inner_product(upstream.begin(), upstream.end(), weights, 0.0F);
+            }
         }
         return result;
     }
