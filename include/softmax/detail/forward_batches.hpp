@@ -100,9 +100,10 @@ bool share_few_rows(const layout<D, N>& batch, const Temperatures& temperatures,
         return false;
     }
     auto next = temperatures.from(0);
+    base2_scale<Real> own;
     batch.for_each_row(0, batch.rows(), [&](std::size_t row, const auto& at) {
         const double temperature = next();
-        if (!is_divisor(temperature) || !visit(row, at, base2_scale_of<Real>(temperature))) {
+        if (!is_divisor(temperature) || !visit(row, at, base2_scale_of<Real>(temperature, own))) {
             single(row);
         }
     });

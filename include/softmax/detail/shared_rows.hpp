@@ -58,8 +58,8 @@ struct chunk_sums {
                                chunk_sum<Real>* sums, Real running, const base2_scale<Real>* c) {
         using P = typename M::vector;
         const P one = splat<P>(1), zero = P{};
-        term_pass<M> pass{{}, zero, one, zero, one, zero};
-        Real referred = std::numeric_limits<Real>::quiet_NaN();
+        term_pass<M> pass{{}, zero, one, zero, one, zero, row_chunks<Real>::length};
+        Real referred = no_logit<Real>;
         for (std::size_t k = 0; k < count; ++k) {
             chunk_sum<Real>& sum = sums[k];
             running = sum.maximum > running ? sum.maximum : running;
@@ -87,7 +87,7 @@ struct chunk_addition {
             if (sums[k].maximum > s->maximum) {
                 row_reference<P> before, after;
                 const double top = refer_to(sums[k].maximum, *c, after);
-                if (!is_infinite(s->maximum)) { // the magic numbers differ by the step of N
+                if (s->maximum != no_logit<Real>) { // the magic numbers differ by the step of N
                     refer_to(s->maximum, *c, before);
                     const double down = power_of_two(static_cast<double>(after.magic.v[0]) -
                                                      static_cast<double>(before.magic.v[0]));
@@ -110,7 +110,7 @@ struct chunk_check {
     template <class M, class Real>
     SMX_INLINE static bool run(const chunk_sum<Real>* sums, std::size_t count, Real running,
                                const base2_scale<Real>* c) {
-        bool usual = !c->scaled && (sums[0].maximum > running || !is_infinite(running));
+        bool usual = !c->scaled && (sums[0].maximum > running || running != no_logit<Real>);
         for (std::size_t k = 0; k < count; ++k) {
             if (sums[k].maximum > running) {
                 running = sums[k].maximum;
@@ -126,7 +126,7 @@ template <class Real, class Exec>
 bool sum_shared_row(Exec& exec, const row_chunks<Real>& row, const base2_scale<Real>& c, row_sum<Real>& s) {
     constexpr std::size_t at_a_time = 1024, of_task = elements_of_task / row_chunks<Real>::length;
     chunk_sum<Real> sums[at_a_time];
-    s = {-std::numeric_limits<Real>::infinity(), 0, 0, {0, 0}};
+    s = {no_logit<Real>, 0, 0, {0, 0}};
     for (std::size_t first = 0; first < row.count(); first += at_a_time) {
         const std::size_t left = row.count() - first, count = left < at_a_time ? left : at_a_time;
         const std::size_t tasks = (count + of_task - 1) / of_task;
@@ -166,7 +166,7 @@ struct part_of_softmax {
     template <class M, class Real>
     SMX_INLINE static void run(const Real* x, Real* y, std::size_t n, const base2_scale<Real>* c,
                                const row_sum<Real>* s) {
-        write_scaled_terms<M>(x, y, n, *c, s->maximum, quotient<M>(1.0, *s));
+        write_scaled_terms<M>(x, y, n, *c, s->maximum, quotient<M>(1.0, *s), Real(1));
     }
 };
 
