@@ -18,7 +18,7 @@ namespace smx::inline SMX_ABI::detail {
 // A row as sum_long_row() cuts it: the last chunk takes what is left.
 template <class Real>
 struct row_chunks {
-    static constexpr std::size_t length = 16 * machine<Real, 1>::block;
+    static constexpr std::size_t length = 32 * machine<Real, 1>::block;
 
     const Real* x;
     std::size_t n;
@@ -124,7 +124,7 @@ struct chunk_check {
 // As sum_long_row(), by the tasks of exec. So many chunks at a time that their sums fit the stack.
 template <class Real, class Exec>
 bool sum_shared_row(Exec& exec, const row_chunks<Real>& row, const base2_scale<Real>& c, row_sum<Real>& s) {
-    constexpr std::size_t at_a_time = 1024, of_task = elements_of_task / row_chunks<Real>::length;
+    constexpr std::size_t at_a_time = 512, of_task = elements_of_task / row_chunks<Real>::length;
     chunk_sum<Real> sums[at_a_time];
     s = {no_logit<Real>, 0, 0, {0, 0}};
     for (std::size_t first = 0; first < row.count(); first += at_a_time) {
@@ -170,26 +170,11 @@ struct part_of_softmax {
     }
 };
 
-// As log_softmax_operation ends for usual rows.
 struct part_of_log_softmax {
     template <class M, class Real>
     SMX_INLINE static void run(const Real* x, Real* y, std::size_t n, const base2_scale<Real>* c,
                                const row_sum<Real>* s) {
-        using P = typename M::vector;
-        const P m = splat<P>(s->maximum), inverse = splat<P>(c->inverse),
-                minus = splat<P>(static_cast<Real>(-log_of_sum<M>(*s)));
-        const auto result = [&](const Real* from) SMX_LAMBDA_INLINE {
-            return multiply_add(opaque(load<P>(from) - m), inverse, minus);
-        };
-        constexpr std::size_t w = M::width;
-        const P last = result(x + n - w);
-        std::size_t i = 0;
-        for (; i + w <= n; i += w) {
-            store(y + i, result(x + i));
-        }
-        if (i < n) {
-            store(y + n - w, last);
-        }
+        write_logs<M>(x, y, n, {s->maximum, log_of_sum<M>(*s), *c});
     }
 };
 
