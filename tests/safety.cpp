@@ -1,7 +1,9 @@
 // Nothing is read or written outside the rows: they end at an inaccessible page, and begin behind one, at every length to
 // 300 and every alignment; on every instruction set that the machine has. And nothing is allocated.
 #include "support/catch.hpp"
+#include "support/executors.hpp"
 #include "support/instruction_sets.hpp"
+#include "support/strided_view.hpp"
 
 #include <softmax.hpp>
 
@@ -13,6 +15,7 @@
 #include <cstring>
 #include <new>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 namespace {
@@ -79,6 +82,9 @@ private:
     std::byte* begin_ = nullptr;
 };
 
+const std::vector<int> zeros(300000);
+std::span<const int> targets_of(std::size_t rows) { return std::span(zeros).first(rows); }
+
 template <class Real>
 void run_all(std::span<const Real> x, std::span<Real> y) {
     const std::size_t n = x.size();
@@ -104,6 +110,23 @@ void run_all(std::span<const Real> x, std::span<Real> y) {
             static_cast<void>(smx::kl_divergence(x, x, y, smx::shape{1, n / rows, rows}));
         }
     }
+    for (const std::size_t columns : {1U, 4U, 9U, 16U, 21U, 40U}) {
+        if (n % columns == 0) { // many rows, which lie in columns
+            smx::softmax(x, y, smx::shape{1, columns, n / columns}, 0.7);
+            smx::cross_entropy(x, targets_of(n / columns), y, smx::shape{1, columns, n / columns});
+        }
+        if ((n + 1) % (columns + 1) == 0) { // rows with padding, but for the last
+            const auto view = [&](auto* data) {
+                return test::strided_view<std::remove_pointer_t<decltype(data)>, 2>(
+                    data, {(n + 1) / (columns + 1), columns}, {static_cast<std::ptrdiff_t>(columns + 1), 1});
+            };
+            smx::softmax(view(x.data()), view(y.data()), 1, 0.7);
+            smx::log_softmax(view(x.data()), view(y.data()), 0, 0.7);
+            smx::softmax(executors::backwards, view(x.data()), view(y.data()), 1, 0.7);
+        }
+    }
+    smx::log_softmax(executors::backwards, x, y, smx::shape{1, n}, 0.7);
+    smx::cross_entropy(executors::backwards, x, targets_of(n), y, smx::shape{n, 1});
 }
 
 template <class Real>

@@ -8,11 +8,13 @@
 //
 // Shared by all functions here
 //   results        bit for bit those of the same call without exec, whatever exec does
-//   tasks          depend on the batch alone: about 2^15 logits each, at most 256 tasks. A batch of fewer than 2^16 logits
-//                  is not worth a thread: it is done in the calling one, without a call of exec
+//   tasks          depend on the batch alone: rows in parts of about 2^15 logits, at most 256. A batch of fewer than 2^16
+//                  logits is not worth a thread: it is done in the calling one, without a call of exec. Fewer than 16 rows
+//                  of float or double, with neighbouring elements, of more than 2^19 bytes (softmax: 2^23) are cut
+//                  themselves, one after the other, with a few calls of exec each
 //   errors         are found before the first call of exec. What exec throws passes through; the output is then
 //                  unspecified, and exec must not leave a task running
-//   does not       start threads, take locks, or allocate (16 KiB of stack more than the same call without exec)
+//   does not       start threads, take locks, or allocate (20 KiB of stack more than the same call without exec)
 //   all else       as in the function without exec: forward.hpp, cross_entropy.hpp, views.hpp
 #ifndef SMX_EXEC_HPP
 #define SMX_EXEC_HPP
@@ -31,6 +33,7 @@ namespace smx::inline SMX_ABI {
 template <class Exec>
 concept executor = detail::runs_tasks<Exec> && !detail::forward_row<Exec> && !strided_view<Exec>;
 
+// softmax of each row of a batch: of a shape, and of views along an axis.
 template <executor Exec, class In, class Out, class T = int>
     requires detail::number_row<In> && detail::contiguous_row<In> && detail::writable_row<Out> &&
              detail::contiguous_row<Out> && temperatures_for<T, detail::real_of<In, Out>>
@@ -44,6 +47,7 @@ void softmax(Exec&& exec, In&& logits, Out&& probabilities, Axis axis = -1, T&& 
     detail::map_view<detail::softmax_route>(exec, logits, probabilities, axis, temperature);
 }
 
+// log_softmax of each row.
 template <executor Exec, class In, class Out, class T = int>
     requires detail::number_row<In> && detail::contiguous_row<In> && detail::writable_row<Out> &&
              detail::contiguous_row<Out> && temperatures_for<T, detail::real_of<In, Out>>
@@ -57,6 +61,7 @@ void log_softmax(Exec&& exec, In&& logits, Out&& log_probabilities, Axis axis = 
     detail::map_view<detail::log_softmax_route>(exec, logits, log_probabilities, axis, temperature);
 }
 
+// logsumexp of each row: one result per row.
 template <executor Exec, class In, class Out, class T = int>
     requires detail::number_row<In> && detail::contiguous_row<In> && detail::writable_row<Out> &&
              temperatures_for<T, detail::real_of<In, Out>>
@@ -70,6 +75,8 @@ void logsumexp(Exec&& exec, In&& logits, Out&& results, Axis axis = -1, T&& temp
     detail::reduce_view(exec, logits, results, axis, temperature);
 }
 
+// The loss of all rows, without and with its gradient. The losses of parts of the batch are added in order. Targets are checked, and
+// the weights of a mean added, in the calling thread.
 template <executor Exec, class In, class Targets>
     requires detail::batch_targets_for<In, Targets>
 detail::loss_real_of<In, Targets>
@@ -104,6 +111,7 @@ cross_entropy(Exec&& exec, In&& logits, Targets&& targets, Out&& gradient, Axis 
     return detail::loss_of_view(exec, logits, targets, gradient, axis, options);
 }
 
+// One loss per row, without and with the gradient of their sum.
 template <executor Exec, class In, class Targets, class Losses>
     requires detail::batch_targets_for<In, Targets> && detail::writable_row<Losses>
 void cross_entropy_per_row(Exec&& exec, In&& logits, Targets&& targets, Losses&& losses, shape batch,

@@ -5,6 +5,8 @@
 //                  with +, -, *, /, comparisons, construction from double, and exp and log found by ADL
 //   temperature    at least 0; any arithmetic type or the element type itself; 1 where it is left out
 //   special rows   the table in softmax.hpp: -inf entries, NaN, +inf, empty rows, T = 0, T = +inf
+//   batches        each row has the bits that it has alone, in any shape; but for rows of more than 16384 floats or 8192
+//                  doubles whose elements are no neighbours (inner > 1): those keep the bounds, not the bits, and are slow
 //   in place       the output may be the input; any other overlap is outside the contract
 //   errors         std::invalid_argument for a size that does not fit and for T < 0 or NaN, before anything is written;
 //                  without exceptions SMX_VIOLATION_HANDLER(message), then std::abort
@@ -124,8 +126,7 @@ constexpr std::array<detail::real_t<E>, N> softmax(const E (&logits)[N], T tempe
     return detail::array_to_value<detail::softmax_route>(logits, temperature);
 }
 
-// The same for each row of a batch in one contiguous buffer, bit for bit what the row gives alone. temperature is one
-// value, or a range of one per row.
+// The same for each row of a batch in one contiguous buffer. temperature is one value, or a range of one per row.
 template <class In, class Out, class T = int>
     requires detail::number_row<In> && detail::contiguous_row<In> && detail::writable_row<Out> &&
              detail::contiguous_row<Out> && temperatures_for<T, detail::real_of<In, Out>>

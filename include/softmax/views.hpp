@@ -9,12 +9,11 @@
 //   views          of one call have the same extents; strides may differ, be 0 in what is only read, or negative. The
 //                  elements of an output stand in places of their own
 //   in place       the output may be the same view as an input; any other overlap is outside the contract
-//   results        bit for bit those of each row alone; what they are, special values and errors: forward.hpp and
-//                  cross_entropy.hpp
+//   results        special values, bits and errors: as in batches of a shape, forward.hpp and cross_entropy.hpp
 //   errors         besides: std::out_of_range for an axis outside [-rank, rank); std::invalid_argument for extents that
 //                  differ and for a layout without strides (is_strided() is false); before anything is written
-//   does not       allocate (64 KiB of stack where the elements of a row are no neighbours, twice that for target
-//                  probabilities)
+//   does not       allocate (64 KiB of stack where the elements of a row are no neighbours or short rows are padded, twice
+//                  that for target probabilities)
 #ifndef SMX_VIEWS_HPP
 #define SMX_VIEWS_HPP
 
