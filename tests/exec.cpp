@@ -46,7 +46,7 @@ bool same(const std::vector<Real>& a, const std::vector<Real>& b) {
 template <class Real>
 struct results {
     std::vector<Real> p, l, s, losses, gradient, mixed_gradient, row_gradient;
-    std::vector<Real> reduced;
+    std::vector<Real> reduced, logsumexps;
 
     results(std::size_t size, std::size_t rows)
         : p(size),
@@ -55,12 +55,14 @@ struct results {
           losses(rows),
           gradient(size),
           mixed_gradient(size),
-          row_gradient(size) {}
+          row_gradient(size),
+          logsumexps(rows) {}
 
     bool is(const results& other) const {
         return same(p, other.p) && same(l, other.l) && same(s, other.s) && same(losses, other.losses) &&
                same(gradient, other.gradient) && same(mixed_gradient, other.mixed_gradient) &&
-               same(row_gradient, other.row_gradient) && same(reduced, other.reduced);
+               same(row_gradient, other.row_gradient) && same(reduced, other.reduced) &&
+               same(logsumexps, other.logsumexps);
     }
 };
 
@@ -83,6 +85,12 @@ struct batch {
         }
     }
 
+    smx::cross_entropy_options<Real> keeping(std::vector<Real>& logsumexps) const {
+        auto all = options;
+        all.logsumexps = logsumexps;
+        return all;
+    }
+
     // exec: none or one.
     template <class... Exec>
     results<Real> by_shape(Exec&&... exec) const {
@@ -90,7 +98,8 @@ struct batch {
         smx::softmax(exec..., x, all.p, shape, 0.7);
         smx::log_softmax(exec..., x, all.l, shape, temperatures);
         smx::logsumexp(exec..., x, all.s, shape, 0.7);
-        smx::cross_entropy_per_row(exec..., x, targets, all.losses, all.row_gradient, shape, options);
+        smx::cross_entropy_per_row(exec..., x, targets, all.losses, all.row_gradient, shape,
+                                   keeping(all.logsumexps));
         all.reduced = {smx::cross_entropy(exec..., x, targets, all.gradient, shape, options),
                        smx::cross_entropy(exec..., x, targets, shape, options),
                        smx::cross_entropy(exec..., x, q, all.mixed_gradient, shape, options),
@@ -119,7 +128,7 @@ struct batch {
         smx::log_softmax(exec..., three(x), three(all.l), -2, two(temperatures));
         smx::logsumexp(exec..., three(x), two(all.s), 1, 0.7);
         smx::cross_entropy_per_row(exec..., three(x), two(targets), two(all.losses), three(all.row_gradient),
-                                   1, options);
+                                   1, keeping(all.logsumexps));
         all.reduced = {smx::cross_entropy(exec..., three(x), targets, three(all.gradient), 1, options),
                        smx::cross_entropy(exec..., three(x), two(targets), 1, options),
                        smx::cross_entropy(exec..., three(x), three(q), three(all.mixed_gradient), 1, options),
