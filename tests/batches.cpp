@@ -1,6 +1,7 @@
 // A row has the same bits alone and in any batch, whatever its neighbours: short rows are done many at a time by one
 // reference, which neighbours can make fail.
 #include "support/catch.hpp"
+#include "support/instruction_sets.hpp"
 
 #include <softmax.hpp>
 
@@ -108,7 +109,6 @@ TEMPLATE_TEST_CASE("a row has the same bits alone and in any batch", "", float, 
 // aligned or not.
 TEMPLATE_TEST_CASE("a column has the bits of a row under images of every size", "", float, double) {
     using real = TestType;
-    namespace detail = smx::detail;
     std::mt19937_64 random(20260721);
     // The results begin `past` elements after a cache line does.
     const auto check = [&](std::size_t n, std::size_t inner, std::size_t past) {
@@ -137,11 +137,7 @@ TEMPLATE_TEST_CASE("a column has the bits of a row under images of every size", 
         INFO(n << " classes, " << inner << " pixels, " << past << " past a line");
         CHECK(different == 0);
     };
-    for (const auto set : {detail::instruction_set::avx512, detail::instruction_set::avx2,
-                           detail::instruction_set::baseline}) {
-        if (detail::use_instruction_set(set) != set) {
-            continue;
-        }
+    on_every_instruction_set([&] {
         for (std::size_t n = 1; n <= 40; ++n) {
             for (const std::size_t inner :
                  {1U, 2U, 3U, 4U, 5U, 8U, 15U, 16U, 17U, 31U, 40U, 127U, 128U, 129U, 300U}) {
@@ -152,8 +148,7 @@ TEMPLATE_TEST_CASE("a column has the bits of a row under images of every size", 
             check(n, 77, 1);
             check(n, 128, 0);
         }
-    }
-    detail::use_instruction_set(detail::instruction_set::avx512);
+    });
     const std::size_t pixels = (std::size_t{1} << 26) / sizeof(real) / 21 / 64 * 64;
     check(21, pixels, 0);
     check(21, pixels, 3);

@@ -387,120 +387,120 @@ TEST_CASE("kl_divergence says what is wrong before the first write") {
     CHECK(untouched(gradient));
     CHECK(untouched(short_gradient));
     CHECK(untouched(batch));
-    namespace {
+}
 
-    using matrix = test::strided_view<double, 2>;
-    using per_row = test::strided_view<double, 1>;
+namespace {
 
-    matrix matrix_of(std::vector<double>& elements, std::size_t rows, std::size_t columns) {
-        return {elements.data(), {rows, columns}, {static_cast<std::ptrdiff_t>(columns), 1}};
-    }
+using matrix = test::strided_view<double, 2>;
+using per_row = test::strided_view<double, 1>;
 
-    struct without_strides : matrix {
-        bool is_strided() const { return false; }
-    };
+matrix matrix_of(std::vector<double>& elements, std::size_t rows, std::size_t columns) {
+    return {elements.data(), {rows, columns}, {static_cast<std::ptrdiff_t>(columns), 1}};
+}
 
-    // Of 41 rows and 3 columns what is asked for, of 37 what is given.
-    struct views {
-        std::vector<double> in = std::vector<double>(123, 0.5), out = filled(123), results = filled(41);
-        matrix logits = matrix_of(in, 41, 3), fits = matrix_of(out, 41, 3), narrow = matrix_of(out, 41, 2),
-               lower = matrix_of(out, 37, 3);
-        per_row short_results{results.data(), {37}, {1}}, fitting_results{results.data(), {41}, {1}};
+struct without_strides : matrix {
+    bool is_strided() const { return false; }
+};
 
-        bool untouched() const { return ::untouched(out) && ::untouched(results); }
-    };
+// Of 41 rows and 3 columns what is asked for, of 37 what is given.
+struct views {
+    std::vector<double> in = std::vector<double>(123, 0.5), out = filled(123), results = filled(41);
+    matrix logits = matrix_of(in, 41, 3), fits = matrix_of(out, 41, 3), narrow = matrix_of(out, 41, 2),
+           lower = matrix_of(out, 37, 3);
+    per_row short_results{results.data(), {37}, {1}}, fitting_results{results.data(), {41}, {1}};
 
-    } // namespace
+    bool untouched() const { return ::untouched(out) && ::untouched(results); }
+};
 
-    TEST_CASE("all functions name the axis and the ranks under an axis outside") {
-        views v;
-        const std::vector<int> targets(41, 1);
-        const auto every_function = [&](auto axis, const char* number) {
-            CAPTURE(number);
-            const auto out_of_range = [&](const char* function, auto call) {
-                outside(call, {function, ": axis is ", number, "outside [-2, 2)"});
-            };
-            out_of_range("smx::softmax", [&] { smx::softmax(v.logits, v.fits, axis); });
-            out_of_range("smx::log_softmax", [&] { smx::log_softmax(v.logits, v.fits, axis, 2); });
-            out_of_range("smx::logsumexp", [&] { smx::logsumexp(v.logits, v.results, axis, 2); });
-            out_of_range("smx::cross_entropy", [&] { smx::cross_entropy(v.logits, targets, axis); });
-            out_of_range("smx::cross_entropy", [&] { smx::cross_entropy(v.logits, v.fits, v.fits, axis); });
-            out_of_range("smx::cross_entropy_per_row",
-                         [&] { smx::cross_entropy_per_row(v.logits, targets, v.results, v.fits, axis); });
+} // namespace
+
+TEST_CASE("all functions name the axis and the ranks under an axis outside") {
+    views v;
+    const std::vector<int> targets(41, 1);
+    const auto every_function = [&](auto axis, const char* number) {
+        CAPTURE(number);
+        const auto out_of_range = [&](const char* function, auto call) {
+            outside(call, {function, ": axis is ", number, "outside [-2, 2)"});
         };
-        every_function(2, "2");
-        every_function(-3, "-3");
-        every_function(std::size_t(-1), "18446744073709551615");
-        every_function(std::numeric_limits<std::int64_t>::min(), "-9223372036854775808");
-        CHECK(v.untouched());
-    }
+        out_of_range("smx::softmax", [&] { smx::softmax(v.logits, v.fits, axis); });
+        out_of_range("smx::log_softmax", [&] { smx::log_softmax(v.logits, v.fits, axis, 2); });
+        out_of_range("smx::logsumexp", [&] { smx::logsumexp(v.logits, v.results, axis, 2); });
+        out_of_range("smx::cross_entropy", [&] { smx::cross_entropy(v.logits, targets, axis); });
+        out_of_range("smx::cross_entropy", [&] { smx::cross_entropy(v.logits, v.fits, v.fits, axis); });
+        out_of_range("smx::cross_entropy_per_row",
+                     [&] { smx::cross_entropy_per_row(v.logits, targets, v.results, v.fits, axis); });
+    };
+    every_function(2, "2");
+    every_function(-3, "-3");
+    every_function(std::size_t(-1), "18446744073709551615");
+    every_function(std::numeric_limits<std::int64_t>::min(), "-9223372036854775808");
+    CHECK(v.untouched());
+}
 
-    TEST_CASE("all functions name the argument and both extents under views that do not fit") {
-        views v;
-        std::vector<int> targets(41, 1);
-        const test::strided_view<int, 1> short_targets(targets.data(), {37}, {1});
-        invalid(
-            [&] { smx::softmax(v.logits, v.lower, 1, 2); },
+TEST_CASE("all functions name the argument and both extents under views that do not fit") {
+    views v;
+    std::vector<int> targets(41, 1);
+    const test::strided_view<int, 1> short_targets(targets.data(), {37}, {1});
+    invalid([&] { smx::softmax(v.logits, v.lower, 1, 2); },
             {"smx::softmax: ", "probabilities has 37 elements along axis 0", "logits has 41 along axis 0"});
-        invalid([&] { smx::softmax(v.logits, v.narrow, 1, 2); },
-                {"smx::softmax: ", "probabilities has 2 elements along axis 1", "logits has 3 along axis 1"});
-        invalid([&] { smx::log_softmax(v.logits, v.lower, 0); },
-                {"smx::log_softmax: ", "log_probabilities has 37", "logits has 41"});
-        invalid([&] { smx::logsumexp(v.logits, v.short_results, 1); },
-                {"smx::logsumexp: ", "results has 37 elements along axis 0", "logits has 41 along axis 0"});
-        invalid([&] { smx::logsumexp(v.logits, v.short_results, 0); },
-                {"smx::logsumexp: ", "results has 37 elements along axis 0", "logits has 3 along axis 1"});
-        invalid([&] { smx::logsumexp(v.logits, v.results, 0); },
-                {"smx::logsumexp: ", "results has 41", "batch of rows has 3"});
-        invalid([&] { smx::softmax(v.logits, v.fits, 1, v.short_results); },
-                {"smx::softmax: ", "temperature has 37", "logits has 41"});
-        invalid([&] { smx::softmax(v.logits, v.fits, 1, filled(37)); },
-                {"smx::softmax: ", "temperature has 37", "batch of rows has 41"});
-        invalid([&] { smx::cross_entropy(v.logits, short_targets, v.fits, 1); },
-                {"smx::cross_entropy: ", "targets has 37", "logits has 41"});
-        invalid([&] { smx::cross_entropy(v.logits, std::vector<int>(37, 1), v.fits, 1); },
-                {"smx::cross_entropy: ", "targets has 37", "batch of rows has 41"});
-        invalid([&] { smx::cross_entropy(v.logits, v.lower, v.fits, 1); },
-                {"smx::cross_entropy: ", "target probabilities has 37", "logits has 41"});
-        invalid([&] { smx::cross_entropy(v.logits, targets, v.lower, 1); },
-                {"smx::cross_entropy: ", "gradient has 37", "logits has 41"});
-        invalid([&] { smx::cross_entropy_per_row(v.logits, targets, v.short_results, v.fits, 1); },
-                {"smx::cross_entropy_per_row: ", "losses has 37", "logits has 41"});
-        invalid([&] { smx::cross_entropy_per_row(v.logits, targets, std::vector<double>(37), 1); },
-                {"smx::cross_entropy_per_row: ", "losses has 37", "batch of rows has 41"});
-        invalid([&] { smx::cross_entropy_per_row(v.logits, targets, v.results, v.narrow, 1); },
-                {"smx::cross_entropy_per_row: ", "gradient has 2", "logits has 3"});
-        CHECK(v.untouched());
-    }
+    invalid([&] { smx::softmax(v.logits, v.narrow, 1, 2); },
+            {"smx::softmax: ", "probabilities has 2 elements along axis 1", "logits has 3 along axis 1"});
+    invalid([&] { smx::log_softmax(v.logits, v.lower, 0); },
+            {"smx::log_softmax: ", "log_probabilities has 37", "logits has 41"});
+    invalid([&] { smx::logsumexp(v.logits, v.short_results, 1); },
+            {"smx::logsumexp: ", "results has 37 elements along axis 0", "logits has 41 along axis 0"});
+    invalid([&] { smx::logsumexp(v.logits, v.short_results, 0); },
+            {"smx::logsumexp: ", "results has 37 elements along axis 0", "logits has 3 along axis 1"});
+    invalid([&] { smx::logsumexp(v.logits, v.results, 0); },
+            {"smx::logsumexp: ", "results has 41", "batch of rows has 3"});
+    invalid([&] { smx::softmax(v.logits, v.fits, 1, v.short_results); },
+            {"smx::softmax: ", "temperature has 37", "logits has 41"});
+    invalid([&] { smx::softmax(v.logits, v.fits, 1, filled(37)); },
+            {"smx::softmax: ", "temperature has 37", "batch of rows has 41"});
+    invalid([&] { smx::cross_entropy(v.logits, short_targets, v.fits, 1); },
+            {"smx::cross_entropy: ", "targets has 37", "logits has 41"});
+    invalid([&] { smx::cross_entropy(v.logits, std::vector<int>(37, 1), v.fits, 1); },
+            {"smx::cross_entropy: ", "targets has 37", "batch of rows has 41"});
+    invalid([&] { smx::cross_entropy(v.logits, v.lower, v.fits, 1); },
+            {"smx::cross_entropy: ", "target probabilities has 37", "logits has 41"});
+    invalid([&] { smx::cross_entropy(v.logits, targets, v.lower, 1); },
+            {"smx::cross_entropy: ", "gradient has 37", "logits has 41"});
+    invalid([&] { smx::cross_entropy_per_row(v.logits, targets, v.short_results, v.fits, 1); },
+            {"smx::cross_entropy_per_row: ", "losses has 37", "logits has 41"});
+    invalid([&] { smx::cross_entropy_per_row(v.logits, targets, std::vector<double>(37), 1); },
+            {"smx::cross_entropy_per_row: ", "losses has 37", "batch of rows has 41"});
+    invalid([&] { smx::cross_entropy_per_row(v.logits, targets, v.results, v.narrow, 1); },
+            {"smx::cross_entropy_per_row: ", "gradient has 2", "logits has 3"});
+    CHECK(v.untouched());
+}
 
-    TEST_CASE("all functions refuse layouts without strides and bad values under views") {
-        views v;
-        const without_strides none{v.fits};
-        const std::vector<int> targets(41, 1);
-        invalid([&] { smx::softmax(none, v.fits, 1); }, {"smx::softmax: ", "logits", "strides"});
-        invalid([&] { smx::softmax(v.logits, none, 1); }, {"smx::softmax: ", "probabilities", "strides"});
-        invalid([&] { smx::logsumexp(none, v.results, 1); }, {"smx::logsumexp: ", "logits", "strides"});
-        invalid([&] { smx::cross_entropy(v.logits, none, v.fits, 1); },
-                {"smx::cross_entropy: ", "target probabilities", "strides"});
-        invalid([&] { smx::cross_entropy_per_row(v.logits, targets, v.results, none, 1); },
-                {"smx::cross_entropy_per_row: ", "gradient", "strides"});
+TEST_CASE("all functions refuse layouts without strides and bad values under views") {
+    views v;
+    const without_strides none{v.fits};
+    const std::vector<int> targets(41, 1);
+    invalid([&] { smx::softmax(none, v.fits, 1); }, {"smx::softmax: ", "logits", "strides"});
+    invalid([&] { smx::softmax(v.logits, none, 1); }, {"smx::softmax: ", "probabilities", "strides"});
+    invalid([&] { smx::logsumexp(none, v.results, 1); }, {"smx::logsumexp: ", "logits", "strides"});
+    invalid([&] { smx::cross_entropy(v.logits, none, v.fits, 1); },
+            {"smx::cross_entropy: ", "target probabilities", "strides"});
+    invalid([&] { smx::cross_entropy_per_row(v.logits, targets, v.results, none, 1); },
+            {"smx::cross_entropy_per_row: ", "gradient", "strides"});
 
-        for (const double t : bad_temperatures) {
-            std::vector<double> each(41, 2.0);
-            each.back() = t;
-            const per_row of_rows(each.data(), {41}, {1});
-            invalid([&] { smx::softmax(v.logits, v.fits, 1, t); }, {"smx::softmax: ", "temperature"});
-            invalid([&] { smx::log_softmax(v.logits, v.fits, 1, of_rows); },
-                    {"smx::log_softmax: ", "temperature"});
-            invalid([&] { smx::logsumexp(v.logits, v.results, 1, each); },
-                    {"smx::logsumexp: ", "temperature"});
-        }
-        std::vector<int> last_is_bad(41, 1);
-        last_is_bad.back() = 7;
-        outside([&] { smx::cross_entropy(v.logits, last_is_bad, v.fits, 1); }, {"target is 7", "[0, 3)"});
-        outside([&] { smx::cross_entropy_per_row(v.logits, last_is_bad, v.results, v.fits, 1); },
-                {"target is 7", "[0, 3)"});
-        invalid([&] { smx::cross_entropy(v.logits, targets, v.fits, 1, {.label_smoothing = 1.25}); },
-                {"label_smoothing", "1.25"});
-        CHECK(v.untouched());
+    for (const double t : bad_temperatures) {
+        std::vector<double> each(41, 2.0);
+        each.back() = t;
+        const per_row of_rows(each.data(), {41}, {1});
+        invalid([&] { smx::softmax(v.logits, v.fits, 1, t); }, {"smx::softmax: ", "temperature"});
+        invalid([&] { smx::log_softmax(v.logits, v.fits, 1, of_rows); },
+                {"smx::log_softmax: ", "temperature"});
+        invalid([&] { smx::logsumexp(v.logits, v.results, 1, each); }, {"smx::logsumexp: ", "temperature"});
     }
+    std::vector<int> last_is_bad(41, 1);
+    last_is_bad.back() = 7;
+    outside([&] { smx::cross_entropy(v.logits, last_is_bad, v.fits, 1); }, {"target is 7", "[0, 3)"});
+    outside([&] { smx::cross_entropy_per_row(v.logits, last_is_bad, v.results, v.fits, 1); },
+            {"target is 7", "[0, 3)"});
+    invalid([&] { smx::cross_entropy(v.logits, targets, v.fits, 1, {.label_smoothing = 1.25}); },
+            {"label_smoothing", "1.25"});
+    CHECK(v.untouched());
+}
