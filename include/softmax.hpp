@@ -44,6 +44,9 @@
 //   Real cross_entropy(View&& logits, Targets&& targets, [View&& gradient,] int axis = -1, cross_entropy_options<Real> = {});
 //   void cross_entropy_per_row(View&& logits, Targets&& targets, Losses&&, [View&& gradient,] int axis = -1,
 //                              cross_entropy_options<Real> = {});
+//   void softmax_backward(View&& probabilities, View&& upstream, View&& gradient, int axis = -1, T temperature = 1);
+//   void log_softmax_backward(View&& log_probabilities, View&& upstream, View&& gradient, int axis = -1, T temperature = 1);
+//   Real kl_divergence(View&& student, View&& teacher, [View&& gradient,] int axis = -1, distillation_options<Real> = {});
 //
 //   // softmax/exec.hpp: every function of a shape or of views, on the caller's threads: exec(tasks, f) runs f(0) .. f(tasks - 1) in
 //   // any order and returns when all are done

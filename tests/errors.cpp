@@ -429,6 +429,11 @@ TEST_CASE("all functions name the axis and the ranks under an axis outside") {
         out_of_range("smx::cross_entropy", [&] { smx::cross_entropy(v.logits, v.fits, v.fits, axis); });
         out_of_range("smx::cross_entropy_per_row",
                      [&] { smx::cross_entropy_per_row(v.logits, targets, v.results, v.fits, axis); });
+        out_of_range("smx::softmax_backward",
+                     [&] { smx::softmax_backward(v.logits, v.logits, v.fits, axis); });
+        out_of_range("smx::log_softmax_backward",
+                     [&] { smx::log_softmax_backward(v.logits, v.logits, v.fits, axis); });
+        out_of_range("smx::kl_divergence", [&] { smx::kl_divergence(v.logits, v.logits, v.fits, axis); });
     };
     every_function(2, "2");
     every_function(-3, "-3");
@@ -471,6 +476,16 @@ TEST_CASE("all functions name the argument and both extents under views that do 
             {"smx::cross_entropy_per_row: ", "losses has 37", "batch of rows has 41"});
     invalid([&] { smx::cross_entropy_per_row(v.logits, targets, v.results, v.narrow, 1); },
             {"smx::cross_entropy_per_row: ", "gradient has 2", "logits has 3"});
+    invalid([&] { smx::softmax_backward(v.logits, v.lower, v.fits, 1); },
+            {"smx::softmax_backward: ", "upstream has 37", "probabilities has 41"});
+    invalid([&] { smx::log_softmax_backward(v.logits, v.logits, v.narrow, 1); },
+            {"smx::log_softmax_backward: ", "gradient has 2", "log_probabilities has 3"});
+    invalid([&] { smx::softmax_backward(v.logits, v.logits, v.fits, 1, v.short_results); },
+            {"smx::softmax_backward: ", "temperature has 37", "probabilities has 41"});
+    invalid([&] { smx::kl_divergence(v.logits, v.lower, v.fits, 1); },
+            {"smx::kl_divergence: ", "teacher_logits has 37", "student_logits has 41"});
+    invalid([&] { smx::kl_divergence(v.logits, v.logits, v.narrow, 1); },
+            {"smx::kl_divergence: ", "gradient has 2", "student_logits has 3"});
     CHECK(v.untouched());
 }
 
@@ -485,6 +500,13 @@ TEST_CASE("all functions refuse layouts without strides and bad values under vie
             {"smx::cross_entropy: ", "target probabilities", "strides"});
     invalid([&] { smx::cross_entropy_per_row(v.logits, targets, v.results, none, 1); },
             {"smx::cross_entropy_per_row: ", "gradient", "strides"});
+    invalid([&] { smx::softmax_backward(v.logits, none, v.fits, 1); },
+            {"smx::softmax_backward: ", "upstream", "strides"});
+    invalid([&] { smx::kl_divergence(none, v.logits, v.fits, 1); },
+            {"smx::kl_divergence: ", "student_logits", "strides"});
+    invalid([&] { smx::softmax_backward(v.logits, v.logits, v.fits, 1, 0); }, {"temperature is 0"});
+    invalid([&] { smx::kl_divergence(v.logits, v.logits, v.fits, 1, {.temperature = inf}); },
+            {"temperature", "finite"});
 
     for (const double t : bad_temperatures) {
         std::vector<double> each(41, 2.0);

@@ -46,7 +46,7 @@ bool same(const std::vector<Real>& a, const std::vector<Real>& b) {
 template <class Real>
 struct results {
     std::vector<Real> p, l, s, losses, gradient, mixed_gradient, row_gradient;
-    std::vector<Real> reduced, logsumexps;
+    std::vector<Real> reduced, logsumexps, backward, log_backward, divergence;
 
     results(std::size_t size, std::size_t rows)
         : p(size),
@@ -56,13 +56,17 @@ struct results {
           gradient(size),
           mixed_gradient(size),
           row_gradient(size),
-          logsumexps(rows) {}
+          logsumexps(rows),
+          backward(size),
+          log_backward(size),
+          divergence(size) {}
 
     bool is(const results& other) const {
         return same(p, other.p) && same(l, other.l) && same(s, other.s) && same(losses, other.losses) &&
                same(gradient, other.gradient) && same(mixed_gradient, other.mixed_gradient) &&
                same(row_gradient, other.row_gradient) && same(reduced, other.reduced) &&
-               same(logsumexps, other.logsumexps);
+               same(logsumexps, other.logsumexps) && same(backward, other.backward) &&
+               same(log_backward, other.log_backward) && same(divergence, other.divergence);
     }
 };
 
@@ -72,7 +76,8 @@ struct batch {
     std::size_t rows = shape.outer * shape.inner;
     std::vector<Real> x = random_logits<Real>(rows * shape.classes), q = x;
     std::vector<unsigned short> targets;
-    std::vector<double> temperatures;
+    std::vector<double> temperatures, divisors; // the second without 0
+    smx::distillation_options<Real> distillation{.temperature = 0.7};
     smx::cross_entropy_options<Real> options{.temperature = 0.7, .label_smoothing = 0.1, .ignore_index = 1};
 
     explicit batch(smx::shape s) : shape(s) {
@@ -81,7 +86,8 @@ struct batch {
         }
         for (std::size_t r = 0; r != rows; ++r) {
             targets.push_back(static_cast<unsigned short>(r * 7 % shape.classes));
-            temperatures.push_back(r % 11 == 5 ? 0 : 0.5 + static_cast<double>(r % 13) / 8);
+            divisors.push_back(0.5 + static_cast<double>(r % 13) / 8);
+            temperatures.push_back(r % 11 == 5 ? 0 : divisors.back());
         }
     }
 
@@ -104,6 +110,10 @@ struct batch {
                        smx::cross_entropy(exec..., x, targets, shape, options),
                        smx::cross_entropy(exec..., x, q, all.mixed_gradient, shape, options),
                        smx::cross_entropy(exec..., x, q, shape, options)};
+        smx::softmax_backward(exec..., all.p, x, all.backward, shape, 0.7);
+        smx::log_softmax_backward(exec..., all.l, x, all.log_backward, shape, divisors);
+        all.reduced.push_back(smx::kl_divergence(exec..., x, q, all.divergence, shape, distillation));
+        all.reduced.push_back(smx::kl_divergence(exec..., x, q, shape, distillation));
         std::vector<Real> without_gradient(rows);
         smx::cross_entropy_per_row(exec..., x, targets, without_gradient, shape, options);
         all.reduced.insert(all.reduced.end(), without_gradient.begin(), without_gradient.end());
@@ -133,6 +143,12 @@ struct batch {
                        smx::cross_entropy(exec..., three(x), two(targets), 1, options),
                        smx::cross_entropy(exec..., three(x), three(q), three(all.mixed_gradient), 1, options),
                        smx::cross_entropy(exec..., three(x), three(q), 1, options)};
+        smx::softmax_backward(exec..., three(all.p), three(x), three(all.backward), 1, 0.7);
+        smx::log_softmax_backward(exec..., three(all.l), three(x), three(all.log_backward), -2,
+                                  two(divisors));
+        all.reduced.push_back(
+            smx::kl_divergence(exec..., three(x), three(q), three(all.divergence), 1, distillation));
+        all.reduced.push_back(smx::kl_divergence(exec..., three(x), three(q), 1, distillation));
         std::vector<Real> without_gradient(rows);
         smx::cross_entropy_per_row(exec..., three(x), targets, without_gradient, 1, options);
         all.reduced.insert(all.reduced.end(), without_gradient.begin(), without_gradient.end());
@@ -261,6 +277,9 @@ TEST_CASE("tasks depend on the batch alone under every function") {
         note([&](auto& exec) { smx::cross_entropy(exec, b.x, b.targets, shape); });
         note([&](auto& exec) { smx::cross_entropy(exec, b.x, b.q, out, shape); });
         note([&](auto& exec) { smx::cross_entropy_per_row(exec, b.x, b.targets, per_row, out, shape); });
+        note([&](auto& exec) { smx::softmax_backward(exec, b.q, b.x, out, shape, 0.7); });
+        note([&](auto& exec) { smx::log_softmax_backward(exec, b.x, b.x, out, shape, b.divisors); });
+        note([&](auto& exec) { smx::kl_divergence(exec, b.x, b.q, out, shape); });
         for (const calls& one : all) {
             CHECK(one == all.front());
         }
@@ -333,7 +352,9 @@ TEST_CASE("an exception of exec passes through under every function") {
     CHECK_THROWS_AS(smx::logsumexp(gives_up, b.x, per_row, b.shape), std::string);
     CHECK_THROWS_AS(smx::cross_entropy(gives_up, b.x, b.targets, out, b.shape), std::string);
     CHECK_THROWS_AS(smx::cross_entropy_per_row(gives_up, b.x, b.q, per_row, b.shape), std::string);
-    CHECK(done == 5);
+    CHECK_THROWS_AS(smx::softmax_backward(gives_up, b.q, b.x, out, b.shape), std::string);
+    CHECK_THROWS_AS(smx::kl_divergence(gives_up, b.x, b.q, out, b.shape), std::string);
+    CHECK(done == 7);
     const std::vector<float> row = random_logits<float>(std::size_t{1} << 22);
     std::vector<float> p(row.size());
     CHECK_THROWS_AS(smx::softmax(gives_up, row, p, {1, row.size()}), std::string);
@@ -354,6 +375,9 @@ TEST_CASE("errors come before the first task under every function") {
     CHECK_THROWS_AS(smx::cross_entropy(never, x, targets, out, fits), std::out_of_range);
     CHECK_THROWS_AS(smx::cross_entropy(never, x, x, per_row, fits), std::invalid_argument);
     CHECK_THROWS_AS(smx::cross_entropy_per_row(never, x, targets, per_row, out, fits), std::out_of_range);
+    CHECK_THROWS_AS(smx::softmax_backward(never, x, x, out, fits, temperatures), std::invalid_argument);
+    CHECK_THROWS_AS(smx::log_softmax_backward(never, x, per_row, out, fits), std::invalid_argument);
+    CHECK_THROWS_AS(smx::kl_divergence(never, x, x, per_row, fits), std::invalid_argument);
     const test::strided_view<double, 2> view(out.data(), {41, 3}, {3, 1});
     CHECK_THROWS_AS(smx::softmax(never, view, view, 2), std::out_of_range);
     CHECK_THROWS_AS(smx::cross_entropy(never, view, targets, view, 1), std::out_of_range);

@@ -235,6 +235,53 @@ void check_losses(const batch<Real, R>& b, std::mt19937_64& random) {
 }
 
 template <class Real, std::size_t R>
+void check_backward(const batch<Real, R>& b) {
+    auto x = b.logits(), u = b.logits();
+    auto p = b.place(), l = b.place(), g = b.place(), h = b.place();
+    smx::softmax(x.view(), p.view(), b.axis(), 0.7);
+    smx::log_softmax(x.view(), l.view(), b.axis(), 0.7);
+    auto t = b.template place_of_rows<double>();
+    for (std::size_t r = 0; r != b.rows().size(); ++r) {
+        t.view().at(b.rows()[r]) = b.temperatures()[r] + 0.25;
+    }
+    smx::softmax_backward(p.view(), u.view(), g.view(), b.axis(), t.view());
+    smx::log_softmax_backward(l.view(), u.view(), h.view(), b.axis(), 0.7);
+    std::vector<Real> gradient(b.classes());
+    CHECK(b.different(g.view(), [&](std::size_t r) {
+        smx::softmax_backward(b.row(p.view(), r), b.row(u.view(), r), gradient, b.temperatures()[r] + 0.25);
+        return gradient;
+    }) == 0);
+    CHECK(b.different(h.view(), [&](std::size_t r) {
+        smx::log_softmax_backward(b.row(l.view(), r), b.row(u.view(), r), gradient, 0.7);
+        return gradient;
+    }) == 0);
+    CHECK((g.is_untouched_beside() && h.is_untouched_beside()));
+    auto over = u;
+    smx::log_softmax_backward(l.view(), over.view(), over.view(), b.axis(), 0.7);
+    CHECK(b.different(over.view(), [&](std::size_t r) { return b.row(h.view(), r); }) == 0);
+}
+
+template <class Real, std::size_t R>
+void check_divergences(const batch<Real, R>& b) {
+    auto x = b.logits(), y = b.logits(), g = b.place();
+    smx::distillation_options<Real> options{.temperature = 0.7, .reduce = smx::reduction::sum};
+    smx::kl_divergence(x.view(), y.view(), g.view(), b.axis(), options);
+    std::vector<Real> gradient(b.classes()), packed, teacher;
+    CHECK(b.different(g.view(), [&](std::size_t r) {
+        const auto row = b.row(x.view(), r), other = b.row(y.view(), r);
+        packed.insert(packed.end(), row.begin(), row.end());
+        teacher.insert(teacher.end(), other.begin(), other.end());
+        smx::kl_divergence(row, other, gradient, options);
+        return gradient;
+    }) == 0);
+    CHECK(g.is_untouched_beside());
+    options.reduce = smx::reduction::mean;
+    const Real mean = smx::kl_divergence(packed, teacher, {b.rows().size(), b.classes()}, options);
+    CHECK(same(mean, smx::kl_divergence(x.view(), y.view(), b.axis(), options)));
+    CHECK(same(mean, smx::kl_divergence(x.view(), y.view(), y.view(), b.axis(), options)));
+}
+
+template <class Real, std::size_t R>
 void check_rank(std::mt19937_64& random) {
     for (std::size_t axis = 0; axis != R; ++axis) {
         for (const std::size_t classes : {1U, 2U, 5U, 8U, 15U, 16U, 17U, 21U, 33U, 64U, 70U, 130U, 300U}) {
@@ -245,6 +292,8 @@ void check_rank(std::mt19937_64& random) {
                 check_forward(b);
                 check_temperature_per_row(b);
                 check_losses(b, random);
+                check_backward(b);
+                check_divergences(b);
             }
         }
     }

@@ -47,6 +47,10 @@ template <class In, class Targets>
 concept batch_targets_for = number_row<In> && contiguous_row<In> &&
                             (class_index_row<Targets> || (real_row<Targets> && contiguous_row<Targets>));
 
+template <class In, class Teacher>
+concept divergence_batches_for =
+    number_row<In> && contiguous_row<In> && number_row<Teacher> && contiguous_row<Teacher>;
+
 template <class N>
 constexpr void refuse_bare_braces() {
     static_assert(sizeof(N) == 0, "after target probabilities {a, b} could mean a shape or options: "
@@ -256,8 +260,7 @@ constexpr void kl_divergence(In&&, Teacher&&, Out&&, std::initializer_list<N>) {
 // The divergences of the rows of a batch in contiguous buffers: their mean, or their sum, as options.reduce says; the mean of no
 // rows is 0.
 template <class In, class Teacher>
-    requires detail::number_row<In> && detail::contiguous_row<In> && detail::number_row<Teacher> &&
-             detail::contiguous_row<Teacher>
+    requires detail::divergence_batches_for<In, Teacher>
 constexpr detail::real_of<In, Teacher>
 kl_divergence(In&& student_logits, Teacher&& teacher_logits, shape batch,
               distillation_options<detail::real_of<In, Teacher>> options = {}) {
@@ -267,8 +270,8 @@ kl_divergence(In&& student_logits, Teacher&& teacher_logits, shape batch,
 
 // The same with its gradient, laid out like the logits; bit for bit the same loss.
 template <class In, class Teacher, class Out>
-    requires detail::number_row<In> && detail::contiguous_row<In> && detail::number_row<Teacher> &&
-             detail::contiguous_row<Teacher> && detail::writable_row<Out> && detail::contiguous_row<Out>
+    requires detail::divergence_batches_for<In, Teacher> && detail::writable_row<Out> &&
+             detail::contiguous_row<Out>
 constexpr detail::real_of<In, Teacher>
 kl_divergence(In&& student_logits, Teacher&& teacher_logits, Out&& gradient, shape batch,
               distillation_options<detail::real_of<In, Teacher>> options = {}) {

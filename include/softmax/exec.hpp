@@ -15,11 +15,14 @@
 //   errors         are found before the first call of exec. What exec throws passes through; the output is then
 //                  unspecified, and exec must not leave a task running
 //   does not       start threads, take locks, or allocate (20 KiB of stack more than the same call without exec)
-//   all else       as in the function without exec: forward.hpp, cross_entropy.hpp, views.hpp
+//   all else       as in the function without exec: forward.hpp, backward.hpp, cross_entropy.hpp, views.hpp
 #ifndef SMX_EXEC_HPP
 #define SMX_EXEC_HPP
 
+#include "backward.hpp"
 #include "cross_entropy.hpp"
+#include "detail/backward_batches.hpp"
+#include "detail/divergences.hpp"
 #include "detail/forward_batches.hpp"
 #include "detail/loss_batches.hpp"
 #include "detail/tasks.hpp"
@@ -143,6 +146,74 @@ void cross_entropy_per_row(Exec&& exec, In&& logits, Targets&& targets, Losses&&
                            Axis axis = -1,
                            cross_entropy_options<detail::view_loss_real_of<In, Targets>> options = {}) {
     detail::losses_of_view(exec, logits, targets, losses, gradient, axis, options);
+}
+
+// The gradients of softmax and log_softmax by the logits of each row.
+template <executor Exec, class P, class U, class G, class T = int>
+    requires detail::backward_batches_for<P, U, G> && temperatures_for<T, detail::real_of<P, U, G>>
+void softmax_backward(Exec&& exec, P&& probabilities, U&& upstream, G&& gradient, shape batch,
+                      T&& temperature = 1) {
+    detail::backward_shape<detail::softmax_backward_route>(exec, probabilities, upstream, gradient, batch,
+                                                           temperature);
+}
+template <executor Exec, detail::number_view P, detail::number_view_like<P> U,
+          detail::writable_view_like<P> G, detail::axis_index Axis = int, class T = int>
+    requires detail::temperatures_for_view<T, detail::view_real_of<P, U, G>, P>
+void softmax_backward(Exec&& exec, P&& probabilities, U&& upstream, G&& gradient, Axis axis = -1,
+                      T&& temperature = 1) {
+    detail::backward_view<detail::softmax_backward_route>(exec, probabilities, upstream, gradient, axis,
+                                                          temperature);
+}
+template <executor Exec, class P, class U, class G, class T = int>
+    requires detail::backward_batches_for<P, U, G> && temperatures_for<T, detail::real_of<P, U, G>>
+void log_softmax_backward(Exec&& exec, P&& log_probabilities, U&& upstream, G&& gradient, shape batch,
+                          T&& temperature = 1) {
+    detail::backward_shape<detail::log_softmax_backward_route>(exec, log_probabilities, upstream, gradient,
+                                                               batch, temperature);
+}
+template <executor Exec, detail::number_view P, detail::number_view_like<P> U,
+          detail::writable_view_like<P> G, detail::axis_index Axis = int, class T = int>
+    requires detail::temperatures_for_view<T, detail::view_real_of<P, U, G>, P>
+void log_softmax_backward(Exec&& exec, P&& log_probabilities, U&& upstream, G&& gradient, Axis axis = -1,
+                          T&& temperature = 1) {
+    detail::backward_view<detail::log_softmax_backward_route>(exec, log_probabilities, upstream, gradient,
+                                                              axis, temperature);
+}
+
+// The divergence of all rows, without and with its gradient by the student's logits; added as the losses of cross_entropy are.
+template <executor Exec, class In, class Teacher>
+    requires detail::divergence_batches_for<In, Teacher>
+detail::real_of<In, Teacher> kl_divergence(Exec&& exec, In&& student_logits, Teacher&& teacher_logits,
+                                           shape batch,
+                                           distillation_options<detail::real_of<In, Teacher>> options = {}) {
+    return detail::divergence_of_shape(exec, detail::row_of(student_logits), detail::row_of(teacher_logits),
+                                       detail::no_gradient{}, batch, options);
+}
+template <executor Exec, class In, class Teacher, class Out>
+    requires detail::divergence_batches_for<In, Teacher> && detail::writable_row<Out> &&
+             detail::contiguous_row<Out>
+detail::real_of<In, Teacher> kl_divergence(Exec&& exec, In&& student_logits, Teacher&& teacher_logits,
+                                           Out&& gradient, shape batch,
+                                           distillation_options<detail::real_of<In, Teacher>> options = {}) {
+    detail::require_size("kl_divergence", "gradient", detail::size_of(detail::row_of(gradient)), "the shape",
+                         detail::element_count("kl_divergence", batch));
+    return detail::divergence_of_shape(exec, detail::row_of(student_logits), detail::row_of(teacher_logits),
+                                       detail::gradient_of(gradient), batch, options);
+}
+template <executor Exec, detail::number_view In, detail::number_view_like<In> Teacher,
+          detail::axis_index Axis = int>
+detail::view_real_of<In, Teacher>
+kl_divergence(Exec&& exec, In&& student_logits, Teacher&& teacher_logits, Axis axis = -1,
+              distillation_options<detail::view_real_of<In, Teacher>> options = {}) {
+    return detail::divergence_of_view(exec, student_logits, teacher_logits, detail::no_gradient{}, axis,
+                                      options);
+}
+template <executor Exec, detail::number_view In, detail::number_view_like<In> Teacher,
+          detail::writable_view_like<In> Out, detail::axis_index Axis = int>
+detail::view_real_of<In, Teacher>
+kl_divergence(Exec&& exec, In&& student_logits, Teacher&& teacher_logits, Out&& gradient, Axis axis = -1,
+              distillation_options<detail::view_real_of<In, Teacher>> options = {}) {
+    return detail::divergence_of_view(exec, student_logits, teacher_logits, gradient, axis, options);
 }
 
 } // namespace smx::inline SMX_ABI

@@ -80,11 +80,11 @@ template <class Index>
 }
 
 [[noreturn]] inline void violate_extent_of_view(const char* function, const char* argument,
-                                                std::size_t extent, std::size_t axis, std::size_t expected,
-                                                std::size_t axis_of_logits) {
+                                                std::size_t extent, std::size_t axis, const char* other,
+                                                std::size_t expected, std::size_t axis_of_other) {
     violate<std::invalid_argument>(std::string(function) + ": " + argument + " has " + to_text(extent) +
-                                   " elements along axis " + to_text(axis) + ", logits has " +
-                                   to_text(expected) + " along axis " + to_text(axis_of_logits));
+                                   " elements along axis " + to_text(axis) + ", " + other + " has " +
+                                   to_text(expected) + " along axis " + to_text(axis_of_other));
 }
 
 [[noreturn]] inline void violate_strides(const char* function, const char* argument) {

@@ -2,9 +2,13 @@
 #ifndef SMX_DETAIL_VIEWS_HPP
 #define SMX_DETAIL_VIEWS_HPP
 
+#include "../options.hpp"
 #include "../shape.hpp"
+#include "backward_batches.hpp"
 #include "contract.hpp"
+#include "divergences.hpp"
 #include "elements.hpp"
+#include "forward_batches.hpp"
 #include "layout.hpp"
 #include "loss_batches.hpp"
 
@@ -30,6 +34,9 @@ concept number_view = strided_view<V> && number<view_element<V>> && (rank_of<V> 
 template <class V>
 concept writable_view = strided_view<V> && real_number<view_element<V>> &&
                         !std::is_const_v<std::remove_pointer_t<view_handle<std::remove_cvref_t<V>>>>;
+
+template <class V, class In>
+concept number_view_like = number_view<V> && rank_of<V> == rank_of<In>;
 
 template <class Out, class In>
 concept writable_view_like = writable_view<Out> && rank_of<Out> == rank_of<In>;
@@ -110,12 +117,14 @@ constexpr void require_strides(const char* function, const char* argument, const
     }
 }
 
-// A view of the extents of the logits.
-template <class V, class In>
-constexpr void require_view(const char* function, const char* argument, const V& view, const In& logits) {
-    for (std::size_t r = 0; r != rank_of<In>; ++r) {
-        if (extent_of(view, r) != extent_of(logits, r)) {
-            violate_extent_of_view(function, argument, extent_of(view, r), r, extent_of(logits, r), r);
+// A view of the extents of another.
+template <class V, class Other>
+constexpr void require_view(const char* function, const char* argument, const V& view,
+                            const char* name_of_other, const Other& other) {
+    for (std::size_t r = 0; r != rank_of<Other>; ++r) {
+        if (extent_of(view, r) != extent_of(other, r)) {
+            violate_extent_of_view(function, argument, extent_of(view, r), r, name_of_other,
+                                   extent_of(other, r), r);
         }
     }
     require_strides(function, argument, view);
@@ -163,8 +172,8 @@ private:
 
 // One value per row, as a row of values: of a range, or of a view, whose extents are checked.
 template <class Values, class In>
-constexpr auto values_of(const char* function, const char* argument, Values& values, const In& logits,
-                         std::size_t axis) {
+constexpr auto values_of(const char* function, const char* argument, Values& values,
+                         const char* name_of_logits, const In& logits, std::size_t axis) {
     if constexpr (strided_view<Values>) {
         constexpr std::size_t rank = rank_of<Values>;
         const std::ptrdiff_t one[] = {1};
@@ -172,7 +181,7 @@ constexpr auto values_of(const char* function, const char* argument, Values& val
         for (std::size_t r = 0; r != rank; ++r) {
             const std::size_t of_logits = r < axis ? r : r + 1;
             if (extent_of(values, r) != extent_of(logits, of_logits)) {
-                violate_extent_of_view(function, argument, extent_of(values, r), r,
+                violate_extent_of_view(function, argument, extent_of(values, r), r, name_of_logits,
                                        extent_of(logits, of_logits), of_logits);
             }
             const std::ptrdiff_t stride[] = {stride_of(values, r)};
@@ -188,12 +197,12 @@ constexpr auto values_of(const char* function, const char* argument, Values& val
 
 // A temperature as map_batch and reduce_batch take it.
 template <class T, class In>
-constexpr decltype(auto) temperature_of_view(const char* function, T& temperature, const In& logits,
-                                             std::size_t axis) {
+constexpr decltype(auto) temperature_of_view(const char* function, T& temperature, const char* name_of_logits,
+                                             const In& logits, std::size_t axis) {
     if constexpr (number<std::remove_cvref_t<T>>) {
         return static_cast<const T&>(temperature);
     } else {
-        return values_of(function, "temperature", temperature, logits, axis);
+        return values_of(function, "temperature", temperature, name_of_logits, logits, axis);
     }
 }
 
@@ -201,10 +210,10 @@ template <class Route, class In, class Out, class T>
 constexpr void map_view(auto&& exec, In& logits, Out& results, axis_index auto axis, T& temperature) {
     const std::size_t along = checked_axis(Route::function, axis, rank_of<In>);
     require_strides(Route::function, "logits", logits);
-    require_view(Route::function, Route::output, results, logits);
+    require_view(Route::function, Route::output, results, "logits", logits);
     map_batch<Route>(exec, logits.data_handle(), results.data_handle(),
                      layout_of_views(Route::function, along, logits, results),
-                     temperature_of_view(Route::function, temperature, logits, along));
+                     temperature_of_view(Route::function, temperature, "logits", logits, along));
 }
 
 template <class In, class Out, class T>
@@ -213,10 +222,10 @@ constexpr void reduce_view(auto&& exec, In& logits, Out& results, axis_index aut
     const std::size_t along = checked_axis(function, axis, rank_of<In>);
     require_strides(function, "logits", logits);
     const auto rows = layout_of_views(function, along, logits);
-    const auto out = values_of(function, "results", results, logits, along);
+    const auto out = values_of(function, "results", results, "logits", logits, along);
     require_size(function, "results", size_of(out), "the batch of rows", rows.rows());
     reduce_batch(exec, logits.data_handle(), out.first, rows,
-                 temperature_of_view(function, temperature, logits, along));
+                 temperature_of_view(function, temperature, "logits", logits, along));
 }
 
 // Where the gradient of views goes, if there is one.
@@ -226,29 +235,34 @@ constexpr auto gradient_of_view(Out& gradient) {
 }
 constexpr no_gradient gradient_of_view(const no_gradient&) { return {}; }
 
+// Where it stands; that of the logits if there is none.
+template <class Gradient, class In>
+constexpr const auto& place_of_gradient(const char* function, const Gradient& gradient,
+                                        const char* name_of_logits, const In& logits) {
+    if constexpr (strided_view<Gradient>) {
+        require_view(function, "gradient", gradient, name_of_logits, logits);
+        return gradient;
+    } else {
+        return logits;
+    }
+}
+
 // visit(batch) for views; gradient: a view, or no_gradient.
 template <class Real, class In, class Targets, class Gradient>
 constexpr auto with_losses_of_view(const char* function, In& logits, Targets& targets, Gradient& gradient,
                                    std::size_t axis, const cross_entropy_options<Real>& options,
                                    reduction reduce, auto visit) {
-    const auto& out = [&]() -> const auto& {
-        if constexpr (strided_view<Gradient>) {
-            require_view(function, "gradient", gradient, logits);
-            return gradient;
-        } else {
-            return logits; // where a gradient would stand
-        }
-    }();
+    const auto& out = place_of_gradient(function, gradient, "logits", logits);
     const auto to = gradient_of_view(gradient);
     require_strides(function, "logits", logits);
     if constexpr (probabilities_for_view<Targets, In>) {
-        require_view(function, "target probabilities", targets, logits);
+        require_view(function, "target probabilities", targets, "logits", logits);
         const auto rows = layout_of_views(function, axis, logits, targets, out);
         return visit(
             batch_of_losses<Real>(rows, logits.data_handle(), targets.data_handle(), to, options, reduce));
     } else {
         const auto rows = layout_of_views(function, axis, logits, out);
-        const auto target = values_of(function, "targets", targets, logits, axis);
+        const auto target = values_of(function, "targets", targets, "logits", logits, axis);
         return visit(batch_of_losses<Real>(rows, logits.data_handle(), target, to, options, reduce));
     }
 }
@@ -267,12 +281,40 @@ constexpr void losses_of_view(auto&& exec, In& logits, auto& targets, auto& loss
                               axis_index auto axis, const cross_entropy_options<Real>& options) {
     constexpr const char* function = "cross_entropy_per_row";
     const std::size_t along = checked_axis(function, axis, rank_of<In>);
-    const auto out = values_of(function, "losses", losses, logits, along);
+    const auto out = values_of(function, "losses", losses, "logits", logits, along);
     with_losses_of_view(
         function, logits, targets, gradient, along, options, reduction::sum, [&](const auto& batch) {
             require_size(function, "losses", size_of(out), "the batch of rows", batch.rows.rows());
             losses_per_row<Real>(exec, batch, out.first);
         });
+}
+
+template <class Route, class P, class U, class G, class T>
+constexpr void backward_view(auto&& exec, P& outputs, U& upstream, G& gradient, axis_index auto axis,
+                             T& temperature) {
+    constexpr const char* function = Route::function;
+    const std::size_t along = checked_axis(function, axis, rank_of<P>);
+    require_strides(function, Route::input, outputs);
+    require_view(function, "upstream", upstream, Route::input, outputs);
+    require_view(function, "gradient", gradient, Route::input, outputs);
+    backward_batch_of<Route>(exec, outputs.data_handle(), upstream.data_handle(), gradient.data_handle(),
+                             layout_of_views(function, along, outputs, upstream, gradient),
+                             temperature_of_view(function, temperature, Route::input, outputs, along));
+}
+
+template <class Real, class In, class Teacher, class Gradient>
+constexpr Real divergence_of_view(auto&& exec, In& student, Teacher& teacher, Gradient&& gradient,
+                                  axis_index auto axis, const distillation_options<Real>& options) {
+    constexpr const char* function = "kl_divergence";
+    constexpr const char* logits = "student_logits";
+    const std::size_t along = checked_axis(function, axis, rank_of<In>);
+    require_strides(function, logits, student);
+    require_view(function, "teacher_logits", teacher, logits, student);
+    const auto& out = place_of_gradient(function, gradient, logits, student);
+    const auto rows = layout_of_views(function, along, student, teacher, out);
+    return reduced_loss<Real>(exec,
+                              batch_of_divergences<Real>(rows, student.data_handle(), teacher.data_handle(),
+                                                         gradient_of_view(gradient), options));
 }
 
 } // namespace smx::inline SMX_ABI::detail
