@@ -108,6 +108,8 @@
 //                           FMA, 2 AVX-512
 //   SMX_STRICT_BITS         the bits of machines with fused multiply-add also where there is none: std::fma, an order of
 //                           magnitude slower (without it: the same bounds, other bits)
+//   SMX_EXTERN_KERNELS      for programs of many units: the kernels are not compiled here, but in the one unit that defines
+//                           SMX_INSTANTIATE_KERNELS in its place. Same flags there, or the linker finds no kernel.
 //   SMX_NO_VECTOR_EXTENSIONS  arrays and loops instead of the vector types of GCC and Clang: what other compilers get
 #ifndef SMX_SOFTMAX_HPP
 #define SMX_SOFTMAX_HPP
@@ -119,6 +121,8 @@
 #include "softmax/options.hpp"
 #include "softmax/shape.hpp"
 #include "softmax/views.hpp"
+
+#include "softmax/detail/kernels.hpp" // last: what it names has been defined
 
 #undef SMX_ABI
 #undef SMX_ARITHMETIC

@@ -64,17 +64,22 @@ constexpr instruction_set current_instruction_set() noexcept { return instructio
 constexpr instruction_set use_instruction_set(instruction_set) noexcept { return current_instruction_set(); }
 #endif
 
+// Named result types, not auto: a compiler would have to see the bodies of what kernels.hpp says is elsewhere.
+template <class Body, class Real, int Bytes, class... A>
+using result_of_body =
+    decltype(Body::template run<machine<Real, Bytes / int(sizeof(Real))>>(std::declval<A>()...));
+
 template <class Body, class Real, class... A>
-SMX_NOINLINE auto run_baseline(A... a) noexcept {
+SMX_NOINLINE result_of_body<Body, Real, 16, A...> run_baseline(A... a) noexcept {
     return Body::template run<machine<Real, 16 / int(sizeof(Real))>>(a...);
 }
 #if SMX_X86
 template <class Body, class Real, class... A>
-SMX_AVX2 auto run_avx2(A... a) noexcept {
+SMX_AVX2 result_of_body<Body, Real, 32, A...> run_avx2(A... a) noexcept {
     return Body::template run<machine<Real, 32 / int(sizeof(Real))>>(a...);
 }
 template <class Body, class Real, class... A>
-SMX_AVX512 auto run_avx512(A... a) noexcept {
+SMX_AVX512 result_of_body<Body, Real, 64, A...> run_avx512(A... a) noexcept {
     return Body::template run<machine<Real, 64 / int(sizeof(Real))>>(a...);
 }
 #endif

@@ -14,14 +14,14 @@
 #if defined(__GNUC__)
 #define SMX_INLINE [[gnu::always_inline]] inline
 #define SMX_LAMBDA_INLINE __attribute__((always_inline))
-#define SMX_NOINLINE [[gnu::noinline]] inline
+#define SMX_NOINLINE [[gnu::noinline]] // of templates: inline would have extern templates instantiated
 #define SMX_UNROLL _Pragma("GCC unroll 16")
 #define SMX_PREFETCH(p) __builtin_prefetch(p)
 #define SMX_PREFETCH_TO_WRITE(p) __builtin_prefetch(p, 1)
 #else
 #define SMX_INLINE inline
 #define SMX_LAMBDA_INLINE
-#define SMX_NOINLINE inline
+#define SMX_NOINLINE
 #define SMX_UNROLL
 #define SMX_PREFETCH(p) static_cast<void>(p)
 #define SMX_PREFETCH_TO_WRITE(p) static_cast<void>(p)
@@ -29,8 +29,8 @@
 
 #if defined(__x86_64__) && SMX_VECTORS
 #define SMX_X86 1
-#define SMX_AVX2 [[gnu::target("avx2,fma,prfchw"), gnu::noinline]] inline
-#define SMX_AVX512 [[gnu::target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma,prfchw"), gnu::noinline]] inline
+#define SMX_AVX2 [[gnu::target("avx2,fma,prfchw"), gnu::noinline]]
+#define SMX_AVX512 [[gnu::target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma,prfchw"), gnu::noinline]]
 #else
 #define SMX_X86 0
 #endif
