@@ -193,7 +193,7 @@ std::vector<Real> long_row(int kind, std::size_t n) {
     for (std::size_t i = 0; kind == 6 && i != 20000; ++i) {
         x[i] = -infinity;
     }
-    for (std::size_t i = 100000; kind == 7 && i != 110000; ++i) {
+    for (std::size_t i = n / 2; kind == 7 && i != n / 2 + 10000; ++i) {
         x[i] = -infinity;
     }
     x[n - 1] = kind == 8 ? std::numeric_limits<Real>::quiet_NaN() : x[n - 1];
