@@ -56,6 +56,22 @@ constexpr Real scale_by_power_of_two(Real x, int power) {
     return x;
 }
 
+// e^x / 2^power, power the nearest integer to x / log(2), to a relative error of about `reach`.
+template <std::floating_point Real>
+constexpr double_word<Real> exp_mantissa(const double_word<Real>& x, Real reach, int& power) {
+    constexpr auto log2 = log_of_two<Real>;
+    power = static_cast<int>(x.hi / log2.hi + (x.hi < 0 ? Real(-0.5) : Real(0.5)));
+    const auto shift = log2 * double_word<Real>{static_cast<Real>(power), 0};
+    const auto r = x - shift;
+    double_word<Real> term{1, 0};
+    double_word<Real> sum{1, 0};
+    for (int k = 1; absolute(term.hi) > reach; ++k) {
+        term = term * r / double_word<Real>{static_cast<Real>(k), 0};
+        sum = sum + term;
+    }
+    return sum;
+}
+
 // Within 1 ulp (double rounding where the result is subnormal).
 template <std::floating_point Real>
 constexpr Real exp(Real x) {
@@ -70,18 +86,23 @@ constexpr Real exp(Real x) {
     if (x < (limits::min_exponent - limits::digits - 2) * log2.hi) {
         return 0;
     }
-    const int power = static_cast<int>(x / log2.hi + (x < 0 ? Real(-0.5) : Real(0.5)));
-    const auto shift = log2 * double_word<Real>{static_cast<Real>(power), 0};
-    const auto r = double_word<Real>{x, 0} - shift;
-    double_word<Real> term{1, 0};
-    double_word<Real> sum{1, 0};
-    for (int k = 1; absolute(term.hi) > limits::epsilon() / 1024; ++k) {
-        term = term * r / double_word<Real>{static_cast<Real>(k), 0};
-        sum = sum + term;
-    }
+    int power = 0;
+    const auto mantissa = exp_mantissa(double_word<Real>{x, 0}, limits::epsilon() / 1024, power);
     // 2^max_exponent itself is not a number of Real: one factor of 2 is kept back for the largest results.
-    return power == limits::max_exponent ? 2 * scale_by_power_of_two(sum.hi, power - 1)
-                                         : scale_by_power_of_two(sum.hi, power);
+    return power == limits::max_exponent ? 2 * scale_by_power_of_two(mantissa.hi, power - 1)
+                                         : scale_by_power_of_two(mantissa.hi, power);
+}
+
+// e^x for x <= 0 to about twice the digits of Real, as far as these are normal numbers.
+template <std::floating_point Real>
+constexpr double_word<Real> exp(const double_word<Real>& x) {
+    using limits = std::numeric_limits<Real>;
+    if (x.hi < (limits::min_exponent - limits::digits - 2) * log_of_two<Real>.hi) {
+        return {0, 0};
+    }
+    int power = 0;
+    const auto mantissa = exp_mantissa(x, limits::epsilon() * limits::epsilon() / 4, power);
+    return {scale_by_power_of_two(mantissa.hi, power), scale_by_power_of_two(mantissa.lo, power)};
 }
 
 // log of a positive finite double word, to about twice the digits of Real.

@@ -64,6 +64,14 @@ SMX_INLINE void share_scale(const base2_scale<typename P::real>& c, row_referenc
 }
 // (Written in place: GCC 12 copies a struct's vectors in two halves, and the load that follows waits for both.)
 template <class P>
+SMX_INLINE void refer_by(const base2_scale<typename P::real>& c, const P& n, row_reference<P>& q) {
+    using R = term_range<typename P::real>;
+    constexpr typename P::real bias = format<typename P::real>::bias + R::lift;
+    share_scale(c, q);
+    q.magic = opaque(splat<P>(R::magic + bias) - n);
+    q.lowest = (n - splat<P>(bias)) * splat<P>(c.inverse_hi);
+}
+template <class P>
 SMX_INLINE void refer(const base2_scale<typename P::real>& c, const P& maximum, row_reference<P>& q) {
     using R = term_range<typename P::real>;
     const P magic = splat<P>(R::magic), hi = splat<P>(c.hi * typename P::real(0.5));
@@ -73,11 +81,14 @@ SMX_INLINE void refer(const base2_scale<typename P::real>& c, const P& maximum, 
     } else {
         z = opaque(maximum * hi + magic);
     }
-    const P half = opaque(z - magic), n = half + half;
-    constexpr typename P::real bias = format<typename P::real>::bias + R::lift;
-    share_scale(c, q);
-    q.magic = opaque(splat<P>(R::magic + bias) - n);
-    q.lowest = (n - splat<P>(bias)) * splat<P>(c.inverse_hi);
+    const P half = opaque(z - magic);
+    refer_by(c, half + half, q);
+}
+// N of a reference.
+template <class P>
+SMX_INLINE typename P::real number_of(const row_reference<P>& q) {
+    using R = term_range<typename P::real>;
+    return (R::magic + (format<typename P::real>::bias + R::lift)) - q.magic.v[0];
 }
 
 // The reference of e^x itself: neither biased nor tied to a row. Above `highest` e^x is no number of the type.

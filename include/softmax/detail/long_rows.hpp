@@ -1,11 +1,11 @@
 // Rows too long for a cache: two passes over memory instead of three and a half. The first takes a chunk at a
 // time, its maximum and its sum while it is in L1; the second computes the terms again, which costs less than
 // to store and load them. References are integers, so that a sum is carried to a larger maximum without
-// rounding. Leans on rows.hpp.
+// rounding. Leans on partial_sums.hpp.
 #ifndef SMX_DETAIL_LONG_ROWS_HPP
 #define SMX_DETAIL_LONG_ROWS_HPP
 
-#include "rows.hpp"
+#include "partial_sums.hpp"
 
 namespace smx::inline SMX_ABI::detail {
 
@@ -23,20 +23,6 @@ inline constexpr std::size_t longest_fetched_row = (std::size_t{1} << 18) / size
 // From here on results go past the caches, unless in place: they would not be there when they are read.
 template <class Real>
 inline constexpr std::size_t longest_cached_row = (std::size_t{1} << 25) / sizeof(Real);
-
-// 2^e for an integer e <= 0.
-SMX_INLINE double power_of_two(double e) {
-    return e < -1022 ? 0 : std::bit_cast<double>(std::int64_t{1023 + static_cast<int>(e)} << 52);
-}
-
-// The term of the maximum, by the reference that it makes.
-template <class P, class Real = typename P::real>
-SMX_INLINE double refer_to(Real maximum, const base2_scale<Real>& c, row_reference<P>& q) {
-    P t[1] = {splat<P>(maximum)};
-    refer(c, t[0], q);
-    exponentials(t, &q);
-    return static_cast<double>(t[0].v[0]);
-}
 
 // As sum_row without Store. False if some maximum is beyond the fast range.
 template <class M, class Real = typename M::real>
@@ -56,16 +42,9 @@ SMX_INLINE bool sum_long_row(const Real* x, std::size_t n, const base2_scale<Rea
             }
             const double magic = static_cast<double>(pass.reference.magic.v[0]);
             const double top = refer_to(m, c, pass.reference);
-            if (i != 0) { // the magic numbers differ by the step of N
-                const double step = static_cast<double>(pass.reference.magic.v[0]) - magic;
-                const double down = power_of_two(step);
-                const double_word<double> old = exact_sum(product(s.top, s.tops), s.rest.hi);
-                s.rest = {product(old.hi, down), product(old.lo + s.rest.lo, down)};
-            }
+            // the magic numbers differ by the step of N
+            raise_maximum(s, m, top, static_cast<double>(pass.reference.magic.v[0]) - magic);
             pass.maximum = splat<P>(m);
-            s.maximum = m;
-            s.top = top;
-            s.tops = 0;
         } else if (i == 0) {
             return false; // nothing but -inf or NaN
         }
@@ -73,9 +52,7 @@ SMX_INLINE bool sum_long_row(const Real* x, std::size_t n, const base2_scale<Rea
         Real* const nowhere = nullptr;
         const double_word<double> part =
             sum_of_terms<M, false>(x + i, nowhere, size, m == s.maximum ? place : n, false, pass, tops);
-        const double_word<double> sum = exact_sum(s.rest.hi, part.hi);
-        s.rest = {sum.hi, sum.lo + (s.rest.lo + part.lo)};
-        s.tops += tops;
+        add_part(s, part, tops);
         i += size;
     }
     return true;
