@@ -52,6 +52,13 @@
 //   // any order and returns when all are done
 //   void softmax    (Exec&& exec, In&& logits, Out&& probabilities, shape, T temperature = 1);      // and so on
 //
+//   // softmax/online.hpp: the denominator of a row that arrives in pieces
+//   template <class Real> class online_normalizer {
+//       explicit online_normalizer(double temperature = 1);
+//       void push(Real logit); void push(In&& logits); void merge(const online_normalizer& other);
+//       Real logsumexp() const; Real probability(Real logit) const; Real probability(const online_normalizer& part) const;
+//       void normalize(In&& logits, Out&& probabilities) const; };
+//
 //   // softmax/options.hpp
 //   template <class Real> struct cross_entropy_options {
 //       double temperature = 1; double label_smoothing = 0; std::span<const Real> class_weights = {};

@@ -15,6 +15,7 @@ using smx::kl_divergence;
 using smx::log_softmax;
 using smx::log_softmax_backward;
 using smx::logsumexp;
+using smx::online_normalizer;
 using smx::reduction;
 using smx::shape;
 using smx::softmax;

@@ -87,20 +87,14 @@ struct chunk_addition {
             if (sums[k].maximum > s->maximum) {
                 row_reference<P> before, after;
                 const double top = refer_to(sums[k].maximum, *c, after);
+                double step = 0;
                 if (s->maximum != no_logit<Real>) { // the magic numbers differ by the step of N
                     refer_to(s->maximum, *c, before);
-                    const double down = power_of_two(static_cast<double>(after.magic.v[0]) -
-                                                     static_cast<double>(before.magic.v[0]));
-                    const double_word<double> old = exact_sum(product(s->top, s->tops), s->rest.hi);
-                    s->rest = {product(old.hi, down), product(old.lo + s->rest.lo, down)};
+                    step = static_cast<double>(after.magic.v[0]) - static_cast<double>(before.magic.v[0]);
                 }
-                s->maximum = sums[k].maximum;
-                s->top = top;
-                s->tops = 0;
+                raise_maximum(*s, sums[k].maximum, top, step);
             }
-            const double_word<double> sum = exact_sum(s->rest.hi, sums[k].rest.hi);
-            s->rest = {sum.hi, sum.lo + (s->rest.lo + sums[k].rest.lo)};
-            s->tops += sums[k].tops;
+            add_part(*s, sums[k].rest, sums[k].tops);
         }
     }
 };
