@@ -125,6 +125,7 @@
 #include "softmax/cross_entropy.hpp"
 #include "softmax/exec.hpp"
 #include "softmax/forward.hpp"
+#include "softmax/masked.hpp"
 #include "softmax/online.hpp"
 #include "softmax/options.hpp"
 #include "softmax/shape.hpp"

@@ -74,6 +74,19 @@ template <class Index>
                                to_text(classes) + ")");
 }
 
+[[noreturn]] inline void violate_mask(const char* function, std::size_t size, std::size_t of_row,
+                                      std::size_t of_all) {
+    violate<std::invalid_argument>(std::string(function) + ": mask has " + to_text(size) +
+                                   " elements, must have " + to_text(of_row) + " (one row) or " +
+                                   to_text(of_all) + " (all rows)");
+}
+
+template <class Length>
+[[noreturn]] void violate_length(const char* function, const Length& length, std::size_t classes) {
+    violate<std::out_of_range>(std::string(function) + ": a valid length is " + to_text(length) +
+                               ", outside [0, " + to_text(classes) + "]");
+}
+
 [[noreturn]] inline void violate_axis(const char* function, const std::string& axis, std::size_t rank) {
     violate<std::out_of_range>(std::string(function) + ": axis is " + axis + ", outside [-" + to_text(rank) +
                                ", " + to_text(rank) + ")");

@@ -540,6 +540,54 @@ SMX_INLINE pack<To, W> convert(const pack<Real, W>& p) {
 #endif
 }
 
+#if SMX_VECTORS
+template <class Byte, int W>
+struct byte_lanes {
+    typedef Byte type __attribute__((vector_size(W)));
+};
+// Bytes as integers as wide as the lanes of P. (GCC 12 converts vectors of them lane by lane; its builtins are declared in
+// config.hpp.)
+template <class P>
+SMX_INLINE typename P::bit_lanes widened(const unsigned char* bytes) {
+#if SMX_GCC_X86
+    if constexpr (sizeof(P) > 16) {
+        typename byte_lanes<char, 16>::type m{};
+        std::memcpy(&m, bytes, P::width);
+        if constexpr (P::width == 16) {
+            return {__builtin_ia32_pmovzxbd512_mask(m, decltype(P::bit_lanes::v){},
+                                                    static_cast<unsigned short>(-1))};
+        } else if constexpr (sizeof(P) == 64) {
+            return bits_as<typename P::bit_lanes>(__builtin_ia32_pmovzxbq512_mask(
+                m, typename lanes_of<long long, 8>::type{}, static_cast<unsigned char>(-1)));
+        } else if constexpr (P::width == 8) {
+            return {__builtin_ia32_pmovzxbd256(m)};
+        } else {
+            return bits_as<typename P::bit_lanes>(__builtin_ia32_pmovzxbq256(m));
+        }
+    } else
+#endif
+    {
+        typename byte_lanes<unsigned char, P::width>::type m;
+        std::memcpy(&m, bytes, sizeof m);
+        return {__builtin_convertvector(m, decltype(P::bit_lanes::v))};
+    }
+}
+#endif
+// Lanes of yes where the byte is other than 0, else of no.
+template <class P>
+SMX_INLINE P where_nonzero(const unsigned char* bytes, const P& yes, const P& no) {
+#if SMX_VECTORS
+    const auto wide = widened<P>(bytes);
+    return {wide.v != decltype(P::bit_lanes::v){} ? yes.v : no.v};
+#else
+    P r;
+    for (int l = 0; l < P::width; ++l) {
+        r.v[l] = bytes[l] != 0 ? yes.v[l] : no.v[l];
+    }
+    return r;
+#endif
+}
+
 // The largest lane, and the sum of the lanes, halves first: lane l with lane l + W / 2, and so on down.
 template <class Real, int W>
 SMX_INLINE Real largest_lane(const pack<Real, W>& p) {
