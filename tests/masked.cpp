@@ -32,7 +32,7 @@ constexpr Real nan_of = std::numeric_limits<Real>::quiet_NaN();
 // tanh rounds x / T to the type, and is the type's: a bound of its own. Floats are computed in double.
 template <class Real>
 double bound_of(double softcap) {
-    return 3 + (softcap > 0 && !std::is_same_v<Real, float> ? 4 * softcap : 0);
+    return 3 + (softcap > 0 && !std::is_same_v<Real, float> ? 2 * softcap : 0);
 }
 
 // One row with its mask in the one form that says all, and what a sink and a cap add.
@@ -682,7 +682,9 @@ TEST_CASE("masked gradients are the derivatives of the masked functions under ev
                         const double below = loss(false), log_below = loss(true);
                         row.x[c] = x;
                         CHECK(std::abs((above - below) / (2 * step) - g[c]) < 1e-8);
-                        CHECK(std::abs((log_above - log_below) / (2 * step) - h[c]) < 1e-8);
+                        // (Of logarithms of -1e9 no difference is left.)
+                        CHECK((k == kind::far_bias ||
+                               std::abs((log_above - log_below) / (2 * step) - h[c]) < 1e-8));
                     }
                 }
             });

@@ -250,7 +250,7 @@ concept contiguous_rows = (contiguous_row<R> && ...);
 //
 // float, double and long double: within 3 ulp of the exact result of the logits, biases and sinks as given, where that is a normal
 // number. (x / T + bias is never rounded to the type.) With a softcap, of float the same; of double and long double within
-// 3 + 4 max |z| ulp, since tanh is only as good as the type is.
+// 3 + 2 softcap ulp, since x / T and tanh are only as good as the type is.
 template <class In, class Mask, class Out>
     requires detail::number_row<In> && detail::writable_row<Out> &&
              detail::mask_for<Mask, detail::real_of<In, Out>>

@@ -189,21 +189,36 @@ private:
 
     void run_biased(const Real* x, Real* y, std::size_t n, std::size_t row) const {
         if (is_selection_at(row, n)) { // the bits of a mask of truth values, and of no mask
-            run_selected(x, y, row, 1, n);
-            return;
+            return run_selected(x, y, row, 1, n);
         }
         if constexpr (!Route::is_log && has_pointer) {
-            const double sink = call_.sink_of(row);
-            if (mask_.neighbours(row) != nullptr &&
-                dispatch<biased_softmax, Real>(x, mask_pointer(row), y, n, &scale_,
-                                               call_.has_sink() ? &sink : nullptr)) {
-                if (y[0] != y[0]) {
-                    select(y, y, n, row, none);
-                }
+            const bool is_done = mask_.neighbours(row) != nullptr
+                                     ? run_biased_kernel(x, mask_pointer(row), y, n, row)
+                                     : run_gathered(x, y, n, row);
+            if (is_done) {
                 return;
             }
         }
         masked_row_of_any<Route, Real>(x, x + n, mask_.of(row), y, call_, row);
+    }
+    bool run_biased_kernel(const Real* x, const Real* bias, Real* y, std::size_t n, std::size_t row) const {
+        const double sink = call_.sink_of(row);
+        if (!dispatch<biased_softmax, Real>(x, bias, y, n, &scale_, call_.has_sink() ? &sink : nullptr)) {
+            return false;
+        }
+        if (y[0] != y[0]) {
+            select(y, y, n, row, none);
+        }
+        return true;
+    }
+    // (Of an inner axis: such rows fit a tile.)
+    SMX_NOINLINE bool run_gathered(const Real* x, Real* y, std::size_t n, std::size_t row) const {
+        alignas(64) Real bias[longest_tiled_row<Real>];
+        auto mask = mask_.of(row);
+        for (std::size_t i = 0; i != n; ++i, static_cast<void>(++mask)) {
+            bias[i] = *mask.at;
+        }
+        return run_biased_kernel(x, bias, y, n, row);
     }
     bool is_selection_at(std::size_t row, std::size_t n) const {
         if constexpr (has_pointer) {
