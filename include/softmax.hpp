@@ -52,6 +52,17 @@
 //   // any order and returns when all are done
 //   void softmax    (Exec&& exec, In&& logits, Out&& probabilities, shape, T temperature = 1);      // and so on
 //
+//   // softmax/masked.hpp: attention rows; mask: truth values, a bias that is added (-inf excludes), valid_lengths(range) or
+//   // causal(offset). Excluded places get 0, or -inf
+//   void masked_softmax    (In&& logits, Mask&& mask, Out&& probabilities, [shape,] masked_options<Real> = {});
+//   void masked_log_softmax(In&& logits, Mask&& mask, Out&& log_probabilities, [shape,] masked_options<Real> = {});
+//   void masked_softmax_backward    (In&& logits, Mask&& mask, P&& probabilities, U&& upstream, G&& gradient, [shape,]
+//                                    masked_options<Real> = {});                               // likewise masked_log_softmax_backward
+//   template <class Real> struct masked_options {
+//       double temperature = 1; double softcap = 0; double sink = -inf; std::span<const Real> sinks = {}; };
+//   auto valid_lengths(R&& lengths);
+//   struct causal { explicit causal(std::ptrdiff_t offset = 0, std::size_t period = 0); };
+//
 //   // softmax/online.hpp: the denominator of a row that arrives in pieces
 //   template <class Real> class online_normalizer {
 //       explicit online_normalizer(double temperature = 1);
@@ -95,6 +106,10 @@
 //   T = +inf                   of both: gradient 0; T = 0: std::invalid_argument
 //   an entry -inf              kl_divergence: in the teacher's row adds 0; in the student's alone +inf
 //   T = 0, T = +inf            kl_divergence: std::invalid_argument
+//
+//   masks
+//   excluded                   0 there (logarithm: -inf), whatever stands there; nothing left: all 0; gradients 0
+//   NaN, +inf that takes part  NaN where the mask lets it take part, likewise nothing but -inf there without a sink
 //
 // Where several rows of the table apply: a temperature that is an error comes first, then NaN, then +inf, then all -inf,
 // then the rules for T.

@@ -1,6 +1,8 @@
 // The recipes of docs/recipes.md do what they say: the code between the marks is that of the page, to the letter
-// (recipes.cmake compares them).
+// (recipes.cmake compares them). That for attention is in a header, since an example and a benchmark use it.
 #include "support/catch.hpp"
+
+#include "../examples/support/streaming_attention.hpp"
 
 // [recipe chunks]
 #include <softmax.hpp>
@@ -80,6 +82,7 @@ inline float loss_and_probabilities(std::span<const float> logits, std::span<con
 
 #include "support/oracle.hpp"
 
+#include <array>
 #include <random>
 
 namespace {
@@ -197,4 +200,47 @@ TEST_CASE("the recipe for probabilities beside the loss gives those of softmax u
         CHECK(gradient[r * classes + targets[r]] < 0);
     }
     CHECK(std::abs(static_cast<double>(loss) / expected_loss - 1) < 1e-6);
+}
+
+TEST_CASE("the recipe for attention in tiles gives what the whole matrix gives under every size") {
+    std::mt19937_64 random(7);
+    const auto numbers = [&](std::size_t count, float size) {
+        std::vector<float> all(count);
+        for (float& x : all) {
+            x = size * (static_cast<float>(random() >> 40) / 0x1p23F - 1);
+        }
+        return all;
+    };
+    for (const auto& [queries, keys, depth, width] : {std::array<std::size_t, 4>{1, 1, 1, 1},
+                                                      {5, 3, 7, 2},
+                                                      {33, 257, 64, 64},
+                                                      {100, 600, 16, 10},
+                                                      {300, 300, 8, 33}}) {
+        for (const bool is_causal : {false, true}) {
+            const attention_head head{queries, keys, depth, width, 0.4, is_causal};
+            const auto q = numbers(queries * depth, 1), k = numbers(keys * depth, 1),
+                       v = numbers(keys * width, 3);
+            std::vector<float> found(queries * width);
+            attend(q, k, v, found, head);
+            double worst = 0;
+            for (std::size_t r = 0; r != queries; ++r) {
+                std::vector<double> p(keys);
+                for (std::size_t c = 0; c != keys; ++c) {
+                    for (std::size_t i = 0; i != depth; ++i) {
+                        p[c] += double{q[r * depth + i]} * double{k[c * depth + i]};
+                    }
+                }
+                smx::masked_softmax(p, smx::valid_lengths({head.seen_by(r)}), p, {.temperature = 0.4});
+                for (std::size_t i = 0; i != width; ++i) {
+                    double mean = 0;
+                    for (std::size_t c = 0; c != keys; ++c) {
+                        mean += p[c] * double{v[c * width + i]};
+                    }
+                    worst = (std::max)(worst, std::abs(mean - double{found[r * width + i]}));
+                }
+            }
+            CAPTURE(queries, keys, depth, width, is_causal, worst);
+            CHECK(worst < 5e-5); // scores of up to 60, in float, over T
+        }
+    }
 }

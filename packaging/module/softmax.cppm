@@ -6,6 +6,7 @@ module;
 export module softmax;
 
 export namespace smx {
+using smx::causal;
 using smx::cross_entropy;
 using smx::cross_entropy_options;
 using smx::cross_entropy_per_row;
@@ -15,6 +16,11 @@ using smx::kl_divergence;
 using smx::log_softmax;
 using smx::log_softmax_backward;
 using smx::logsumexp;
+using smx::masked_log_softmax;
+using smx::masked_log_softmax_backward;
+using smx::masked_options;
+using smx::masked_softmax;
+using smx::masked_softmax_backward;
 using smx::online_normalizer;
 using smx::reduction;
 using smx::shape;
@@ -23,4 +29,5 @@ using smx::softmax_backward;
 using smx::strided_view;
 using smx::temperature_for;
 using smx::temperatures_for;
+using smx::valid_lengths;
 } // namespace smx
