@@ -49,11 +49,16 @@ struct is_selection {
     template <class M, class Real>
     SMX_INLINE static bool run(const Real* bias, std::size_t n) {
         using P = typename M::vector;
+        constexpr std::size_t block = 16 * M::width;
         const P one = splat<P>(1), none = splat<P>(no_logit<Real>);
         std::size_t i = 0;
-        for (; i + M::width <= n; i += M::width) {
-            const P b = load<P>(bias + i);
-            if (largest_lane(where_equal(b, none, P{}, where_equal(b, P{}, P{}, one))) != 0) {
+        for (; i + block <= n; i += block) {
+            P other = P{};
+            for (std::size_t k = i; k < i + block; k += M::width) {
+                const P b = load<P>(bias + k);
+                other = larger(other, where_equal(b, none, P{}, where_equal(b, P{}, P{}, one)));
+            }
+            if (largest_lane(other) != 0) {
                 return false;
             }
         }
@@ -62,25 +67,6 @@ struct is_selection {
             all = all && (bias[i] == 0 || bias[i] == no_logit<Real>);
         }
         return all;
-    }
-};
-
-// Rows of logits with the mask of the first, and how far it is to the next.
-template <class Real, class Element>
-struct selection {
-    const Real* x;
-    const Element* mask;
-    std::size_t step;
-    std::size_t rows, n;
-};
-// All of them to a buffer, from which a softmax follows.
-struct select_rows {
-    template <class M, class Real, class Element>
-    SMX_INLINE static void run(const selection<Real, Element>* s, Real* buffer) {
-        for (std::size_t r = 0; r < s->rows; ++r) {
-            select_logits::run<M>(s->x + r * s->n, s->mask + r * s->step, buffer + r * s->n, s->n,
-                                  no_logit<Real>);
-        }
     }
 };
 
