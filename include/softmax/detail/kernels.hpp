@@ -15,6 +15,8 @@
 #include "dispatch.hpp"
 #include "divergence_rows.hpp"
 #include "loss_rows.hpp"
+#include "masked_rows.hpp"
+#include "online_rows.hpp"
 #include "shared_rows.hpp"
 #include "transposition.hpp"
 
@@ -72,6 +74,21 @@ namespace smx::inline SMX_ABI::detail {
                chunk_sums)                                                                                   \
     SMX_KERNEL(void, Real, (const chunk_sum<Real>*, std::size_t, row_sum<Real>*, const base2_scale<Real>*),  \
                chunk_addition)                                                                               \
+    SMX_KERNEL(bool, Real,                                                                                   \
+               (partial_sum<Real>*, const Real*, std::size_t, const base2_scale<Real>*, partial_sum<Real>*), \
+               push_row)                                                                                     \
+    SMX_KERNEL(bool, Real,                                                                                   \
+               (const partial_sum<Real>*, const Real*, Real*, std::size_t, const base2_scale<Real>*),        \
+               normalize_row)                                                                                \
+    SMX_KERNEL(void, Real, (const backward_batch<Real>*),                                                    \
+               backward_rows<masked_log_softmax_backward_formula>)                                           \
+    SMX_KERNEL(bool, Real, (const Real*, Real*, std::size_t, const base2_scale<Real>*, double),              \
+               softmax_with_sink)                                                                            \
+    SMX_KERNEL(bool, Real, (const Real*, Real*, std::size_t, const base2_scale<Real>*, double),              \
+               log_softmax_with_sink)                                                                        \
+    SMX_KERNEL(bool, Real,                                                                                   \
+               (const Real*, const Real*, Real*, std::size_t, const base2_scale<Real>*, const double*),      \
+               biased_softmax)                                                                               \
     SMX_PART(Real, part_of_softmax)                                                                          \
     SMX_PART(Real, part_of_log_softmax)                                                                      \
     SMX_KERNEL(Real, Real, (const base2_scale<Real>*, const row_sum<Real>*), shared_logsumexp)
