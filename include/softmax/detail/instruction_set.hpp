@@ -85,6 +85,15 @@ SMX_AVX512 result_of_body<Body, Real, 64, A...> run_avx512(A... a) noexcept {
 #endif
 template <class Body, class Real, class... A>
 SMX_INLINE auto dispatch(A... a) noexcept {
+#if SMX_X86 && defined(SMX_INSTRUCTION_SET)
+    if constexpr (SMX_INSTRUCTION_SET == 2) {
+        return run_avx512<Body, Real>(a...);
+    } else if constexpr (SMX_INSTRUCTION_SET == 1) {
+        return run_avx2<Body, Real>(a...);
+    } else {
+        return run_baseline<Body, Real>(a...);
+    }
+#else
 #if SMX_X86
     const instruction_set s = current_instruction_set();
     if (s == instruction_set::avx512) {
@@ -95,6 +104,7 @@ SMX_INLINE auto dispatch(A... a) noexcept {
     }
 #endif
     return run_baseline<Body, Real>(a...);
+#endif
 }
 
 // The same from a body that runs already: a function of its own for what would be inlined many times.

@@ -23,14 +23,21 @@
 namespace smx::inline SMX_ABI::detail {
 
 // SMX_KERNEL(result, Real, (arguments), body)
-#if SMX_X86
+#if SMX_X86 && !defined(SMX_INSTRUCTION_SET)
 #define SMX_KERNEL(Result, Real, Arguments, ...)                                                             \
     SMX_KERNELS Result run_baseline<__VA_ARGS__, Real> Arguments noexcept;                                   \
     SMX_KERNELS Result run_avx2<__VA_ARGS__, Real> Arguments noexcept;                                       \
     SMX_KERNELS Result run_avx512<__VA_ARGS__, Real> Arguments noexcept;
 #else
+#if !SMX_X86 || SMX_INSTRUCTION_SET == 0
+#define SMX_RUN run_baseline
+#elif SMX_INSTRUCTION_SET == 1
+#define SMX_RUN run_avx2
+#else
+#define SMX_RUN run_avx512
+#endif
 #define SMX_KERNEL(Result, Real, Arguments, ...)                                                             \
-    SMX_KERNELS Result run_baseline<__VA_ARGS__, Real> Arguments noexcept;
+    SMX_KERNELS Result SMX_RUN<__VA_ARGS__, Real> Arguments noexcept;
 #endif
 
 #define SMX_MAP(Real, ...)                                                                                   \
@@ -101,6 +108,7 @@ SMX_KERNELS_OF(double)
 #undef SMX_LOSS
 #undef SMX_MAP
 #undef SMX_KERNEL
+#undef SMX_RUN
 #undef SMX_KERNELS
 
 } // namespace smx::inline SMX_ABI::detail
