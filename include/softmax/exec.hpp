@@ -148,7 +148,7 @@ void cross_entropy_per_row(Exec&& exec, In&& logits, Targets&& targets, Losses&&
     detail::losses_of_view(exec, logits, targets, losses, gradient, axis, options);
 }
 
-// The gradients of softmax and log_softmax by the logits of each row.
+// The gradient of softmax by the logits of each row.
 template <executor Exec, class P, class U, class G, class T = int>
     requires detail::backward_batches_for<P, U, G> && temperatures_for<T, detail::real_of<P, U, G>>
 void softmax_backward(Exec&& exec, P&& probabilities, U&& upstream, G&& gradient, shape batch,
@@ -164,6 +164,7 @@ void softmax_backward(Exec&& exec, P&& probabilities, U&& upstream, G&& gradient
     detail::backward_view<detail::softmax_backward_route>(exec, probabilities, upstream, gradient, axis,
                                                           temperature);
 }
+// The gradient of log_softmax by the logits of each row.
 template <executor Exec, class P, class U, class G, class T = int>
     requires detail::backward_batches_for<P, U, G> && temperatures_for<T, detail::real_of<P, U, G>>
 void log_softmax_backward(Exec&& exec, P&& log_probabilities, U&& upstream, G&& gradient, shape batch,

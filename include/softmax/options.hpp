@@ -37,6 +37,7 @@ struct cross_entropy_options {
     // double for float and double, the element type itself for wider ones.
     using parameter = std::conditional_t<std::same_as<Real, float>, double, Real>;
 
+    // The ignore_index that ignores no row.
     static constexpr std::int64_t none = (std::numeric_limits<std::int64_t>::min)();
 
     // Greater than 0.
@@ -73,6 +74,7 @@ struct cross_entropy_options {
 // Options of kl_divergence.
 template <class Real>
 struct distillation_options {
+    // As in cross_entropy_options.
     using parameter = typename cross_entropy_options<Real>::parameter;
 
     // Greater than 0 and finite; of both rows.

@@ -18,10 +18,16 @@ namespace smx::inline SMX_ABI {
 // one row per sample is {samples, classes}; images of n x classes x height x width are {n, classes, height * width}.
 // What there is one of per row (targets, temperatures, results) stands at o * inner + i.
 struct shape {
+    // Rows, or what stands to the left of the class axis: samples.
     std::size_t outer = 1;
+
+    // Elements in a row.
     std::size_t classes = 0;
+
+    // Rows side by side, or what stands to the right of the class axis: pixels.
     std::size_t inner = 1;
 
+    // Member by member.
     friend constexpr bool operator==(const shape&, const shape&) = default;
 };
 

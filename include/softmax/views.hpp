@@ -91,7 +91,7 @@ cross_entropy_per_row(In&& logits, Targets&& targets, Losses&& losses, Out&& gra
     detail::losses_of_view(detail::calling_thread{}, logits, targets, losses, gradient, axis, options);
 }
 
-// The gradients of softmax and log_softmax by the logits of each row. temperature is one value, or one per row.
+// The gradient of softmax by the logits of each row. temperature is one value, or one per row.
 template <detail::number_view P, detail::number_view_like<P> U, detail::writable_view_like<P> G,
           detail::axis_index Axis = int, class T = int>
     requires detail::temperatures_for_view<T, detail::view_real_of<P, U, G>, P>
@@ -100,6 +100,7 @@ constexpr void softmax_backward(P&& probabilities, U&& upstream, G&& gradient, A
     detail::backward_view<detail::softmax_backward_route>(detail::calling_thread{}, probabilities, upstream,
                                                           gradient, axis, temperature);
 }
+// The gradient of log_softmax by the logits of each row.
 template <detail::number_view L, detail::number_view_like<L> U, detail::writable_view_like<L> G,
           detail::axis_index Axis = int, class T = int>
     requires detail::temperatures_for_view<T, detail::view_real_of<L, U, G>, L>
