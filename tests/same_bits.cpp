@@ -4,6 +4,8 @@
 //
 // A hash changes when a kernel, its constants or the order of a sum does. Then the accuracy test has the word, and the
 // new hash is printed here. Where there is no fused multiply-add the bits differ, within the same bounds.
+#include "support/bits.hpp"
+
 #include <softmax.hpp>
 
 #include <cstddef>
@@ -16,48 +18,8 @@
 
 namespace {
 
-class hash {
-public:
-    template <class T>
-    void add(const T& value) {
-        unsigned char bytes[sizeof(T)];
-        std::memcpy(bytes, &value, sizeof(T));
-        for (const unsigned char byte : bytes) {
-            state_ = (state_ ^ byte) * 1099511628211U; // FNV-1a
-        }
-    }
-    template <class T>
-    void add(std::span<const T> values) {
-        for (const T& value : values) {
-            add(value);
-        }
-    }
-    std::uint64_t value() const { return state_; }
-
-private:
-    std::uint64_t state_ = 14695981039346656037U;
-};
-
-// About normal with a deviation of 2^scale / 2, and made of integers: the same on every compiler.
-template <class Real>
-class logits {
-public:
-    Real operator()(int scale) {
-        std::int64_t sum = 0;
-        for (int i = 0; i < 3; ++i) {
-            state_ = state_ * 6364136223846793005U + 1442695040888963407U;
-            sum += static_cast<std::int64_t>(state_ >> 44);
-        }
-        Real x = static_cast<Real>(sum - 3 * (1 << 19));
-        for (int i = scale; i < 20; ++i) {
-            x /= 2;
-        }
-        return x;
-    }
-
-private:
-    std::uint64_t state_ = 1;
-};
+using bits::hash;
+using bits::logits;
 
 template <class Real>
 struct results {

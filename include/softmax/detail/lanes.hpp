@@ -8,6 +8,7 @@
 #include "machine.hpp"
 
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -233,11 +234,15 @@ SMX_INLINE double opaque(double x) {
 // a * b + c, rounded once.
 template <class Real>
 SMX_INLINE Real fma(Real a, Real b, Real c) {
+#if defined(__GNUC__)
     if constexpr (sizeof(Real) == sizeof(float)) {
         return __builtin_fmaf(a, b, c);
     } else {
         return __builtin_fma(a, b, c);
     }
+#else
+    return std::fma(a, b, c);
+#endif
 }
 template <class Real, int W>
 SMX_INLINE pack<Real, W> fma(const pack<Real, W>& a, const pack<Real, W>& b, const pack<Real, W>& c) {
