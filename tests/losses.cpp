@@ -778,3 +778,38 @@ TEST_CASE("cross_entropy with a softcap is the same under constant evaluation") 
     CHECK(std::abs(large / std::tanh(-3.5) - 1) < 3e-16);
     CHECK(tiny == 1e-20);
 }
+
+// The maximum of a long row once in its first block and again in a later one: each has the derivative of its own share.
+TEMPLATE_TEST_CASE(
+    "cross_entropy of probabilities gives every maximum its own gradient under maxima far apart", "", float,
+    double) {
+    using real = TestType;
+    constexpr std::size_t n = 1000;
+    for (const auto [first, second] :
+         {std::pair<std::size_t, std::size_t>{5, 700}, {31, 132}, {700, 5}, {0, 999}}) {
+        CAPTURE(first, second);
+        std::vector<real> x(n), q(n), weights(n), g(n), p(n);
+        for (std::size_t c = 0; c != n; ++c) {
+            x[c] = static_cast<real>(c % 17) / 8;
+            q[c] = static_cast<real>(c % 5) / 2048;
+            weights[c] = static_cast<real>(1 + c % 3) / 2;
+        }
+        x[first] = x[second] = 3;
+        q[first] = real(0.5);
+        q[second] = real(0.125);
+        const double temperature = 0.7;
+        smx::cross_entropy(
+            x, q, g, smx::cross_entropy_options<real>{.temperature = temperature, .class_weights = weights});
+        smx::softmax(x, p, temperature);
+        double total = 0;
+        for (std::size_t c = 0; c != n; ++c) {
+            total += static_cast<double>(q[c] * weights[c]);
+        }
+        for (const std::size_t c : {first, second, std::size_t{500}}) {
+            const double exact =
+                (total * static_cast<double>(p[c]) - static_cast<double>(q[c] * weights[c])) / temperature;
+            CHECK(std::abs(static_cast<double>(g[c]) - exact) <
+                  16 * static_cast<double>(std::numeric_limits<real>::epsilon()));
+        }
+    }
+}

@@ -209,6 +209,7 @@ struct mixed_row {
     std::size_t ahead; // see term_pass
     row_sum<Real> s{};
     double weight = 0, top_weight = 0; // of all classes, and of the maximum where it is one
+    bool alone = true;                 // whether it is: s.tops counts the maxima of one block
     double away = 0;                   // the sum of v_c (max - x_c) / T
 
     // v_c of the classes from i on; a product that could be contracted with a sum is a fused one with 0
@@ -234,25 +235,29 @@ struct mixed_row {
 
     SMX_INLINE void weigh() {
         const D kept = splat<D>(rule.kept), smoothed = splat<D>(rule.smoothed), zero = D{};
-        const D maximum = splat<D>(static_cast<double>(s.maximum)), half = splat<D>(-0.5);
+        const D one = splat<D>(1.0), maximum = splat<D>(static_cast<double>(s.maximum)),
+                half = splat<D>(-0.5);
         const D start = splat<D>(0.5 * static_cast<double>(s.maximum));
         wide_tally<M> distances, all;
-        D top = zero;
+        D top = zero, tops = zero;
         for (std::size_t i = 0; i < n; i += 8) {
             const std::size_t at = n - i < 8 ? n - 8 : i, skip = i - at;
             SMX_UNROLL for (int h = 0; h < wide_tally<M>::parts; ++h) {
                 const std::size_t o = static_cast<std::size_t>(h * D::width);
                 const D logit = load_wide<D>(x + at + o);
                 D v = shares<D>(at + o, kept, smoothed);
+                D is_top = where_equal(logit, maximum, one, zero);
                 D far = where_equal(v, zero, zero, multiply_add(v, multiply_add(logit, half, start), zero));
                 if (skip != 0) [[unlikely]] {
                     v = lanes_from(skip, o, v);
                     far = lanes_from(skip, o, far);
+                    is_top = lanes_from(skip, o, is_top);
                 }
                 distances.add(far, h);
                 if constexpr (Given || Weighted) {
                     all.add(v, h);
                     top = top + where_equal(logit, maximum, v, zero);
+                    tops = tops + is_top;
                 }
             }
         }
@@ -264,6 +269,7 @@ struct mixed_row {
             const double_word<double> t = all.total();
             weight = t.hi + t.lo;
             top_weight = sum_of_lanes(top);
+            alone = sum_of_lanes(tops) == 1;
         }
         if (!(magnitude(away) <= (std::numeric_limits<double>::max)())) [[unlikely]] {
             away = sum_of_distances();
@@ -297,8 +303,8 @@ struct mixed_row {
     SMX_INLINE void write(Real* out, double drift) const {
         const row_terms<M> terms(rule.scale, s.maximum);
         const double factor = (weight + drift) / rule.divisor;
-        // One maximum is the only class that p - v could cancel at more than it has to.
-        const bool alone = s.tops == 1;
+        // One maximum is the only class that p - v could cancel at more than it has to. (Without probabilities and class
+        // weights all maxima have one v, and one derivative.)
         const double at_top = alone ? derivative(s.top, top_weight, drift, true) : 0;
         if (!is_usual_factor(factor) || !is_usual_factor(1 / rule.divisor)) [[unlikely]] {
             const double total = total_of(s);
