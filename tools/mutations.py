@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""Plausible bugs, put into the library one at a time; random cases against exact results must find each.
+
+tools/mutations.py [--sample n] [--compiler c++] [name ...]
+
+A copy of include/ gets the bug, tests/fuzz/interface.cpp is compiled on it for one instruction set and runs random cases. A bug
+that survives, or does not compile, makes the exit code 1: a test is missing, or the line has moved and the bug has to be
+written anew. --sample takes n of them, others every day.
+"""
+
+import argparse
+import datetime
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DETAIL = "softmax/detail/"
+# A number of cases that no bug below has survived; enough for a second of run time.
+CASES = "12000"
+
+# name: file, what stands there, what a slip would have made of it. All occurrences are replaced.
+MUTATIONS = {
+    # exponentials
+    "terms below the range are not clamped": (
+        "exponential.hpp", "x[k] = larger(q[k * Stride].lowest, x[k]);", "x[k] = larger(x[k], x[k]);"),
+    "the lower word of log2(e) / T is left out": (
+        "exponential.hpp", "opaque(l * q->hi + x[k] * q->lo)", "opaque(l * q->hi)"),
+    "the lower digits of a logit are left out": (
+        "exponential.hpp", "opaque(l * q->hi + x[k] * q->lo)", "opaque(x[k] * q->lo)"),
+    "log1p: a sign": ("exponential.hpp", "r + multiply_add(P{} - half, r, p)", "r + multiply_add(half, r, p)"),
+    "log1p: what 1 + u rounds off is not put back": ("exponential.hpp", "lost / h));", "P{}));"),
+    "log1p: one coefficient": ("exponential.hpp", "0x1.999999997f9fbp-2", "0x1.989999997f9fbp-2"),
+    "the bias of terms is one off": (
+        "exponential.hpp", "q.lowest = (n - splat<P>(bias))", "q.lowest = (n + splat<P>(bias))"),
+    # sums of rows
+    "the tail of a row is not seen by the maximum": (
+        "rows.hpp", "a[1] = larger(load<P>(x + end - w), a[1]);", "a[1] = larger(a[1], a[1]);"),
+    "the maximum stays in the sum": ("rows.hpp", "v[k] = v[k] * (one - top[k]); // exact", "v[k] = v[k] * one;"),
+    "lanes seen before are added twice": (
+        "rows.hpp", "lanes_from(skip[k], first, v[k] * (one - top[k]))", "v[k] * (one - top[k])"),
+    "half of a block is not carried to the sum": (
+        "rows.hpp", "part[2 * h + 1] = part[2 * h + 1] + convert<double>(half.high);", ""),
+    "the last vector of a row is not scaled": (
+        "rows.hpp", "store(y + n - w, times_at_most(last, hi, lo, bound));", ""),
+    "the divisor leaves the maxima out": ("rows.hpp", "return {numerator / (s.rest.hi + p), 0};",
+                                          "return {numerator / s.rest.hi, 0};"),
+    "an infinite maximum is taken as any other": (
+        "rows.hpp", "if (is_infinite(s.maximum)) [[unlikely]] {", "if (false) {"),
+    "large logits are not centred": (
+        "rows.hpp", "splat<P>(centred ? s.maximum * c.shrink : Real(0))", "splat<P>(Real(0))"),
+    "maxima are not counted with care": ("rows.hpp", "pass.tops = pass.tops + top[k];", ""),
+    "a short row is extended by zeros": (
+        "operations.hpp", "splat<typename M::vector>(no_logit<Real>)", "splat<typename M::vector>(Real(0))"),
+    "short rows: lanes behind the row take part in the maximum": (
+        "short_sums.hpp", "SMX_INLINE void see(const P& v) { lanes = larger(v, lanes); }",
+        "SMX_INLINE void see(const P& v) { lanes = v; }"),
+    "short rows: terms are not clamped": (
+        "short_sums.hpp", "x[k] = larger(q.lowest, x[k]);", "x[k] = larger(x[k], x[k]);"),
+    # results
+    "log_softmax: the sign of log(sum)": (
+        "operations.hpp", "minus(splat<P>(static_cast<Real>(-log_sum)))", "minus(splat<P>(static_cast<Real>(log_sum)))"),
+    "log_softmax: T is ignored": (
+        "dispatch.hpp", "usual ? static_cast<Real>(1 / temperature) : Real(0)", "usual ? Real(1) : Real(0)"),
+    "T is ignored": ("dispatch.hpp", "hi = log2e / t;", "hi = log2e;"),
+    "logsumexp: NaN beside +inf": ("operations.hpp", "return has_nan(x, n) ?", "return false ?"),
+    "the other maxima are counted once too often": (
+        "operations.hpp", "product(s.tops - 1, s.top)", "product(s.tops, s.top)"),
+    "distances of logits are halved": ("operations.hpp", "(temperature * half);", "temperature;"),
+    "T = 0: not shared between the maxima": (
+        "generic_rows.hpp", "Work(1.0) / count_maxima(first, last, top.value)", "Work(1.0)"),
+    "a NaN temperature is taken": (
+        "../options.hpp", "if (negative || !(work >= Work(0.0))) {", "if (negative) {"),
+    # losses
+    "smoothing does not shrink the target": (
+        "losses.hpp", "kept_(Work(1.0) - Work(options.label_smoothing))", "kept_(Work(1.0))"),
+    "smoothing is not divided by the classes": (
+        "losses.hpp", "Work(options.label_smoothing) / from_size<Work>(class_count == 0 ? 1 : class_count)",
+        "Work(options.label_smoothing)"),
+    "a target one past the end is taken": (
+        "losses.hpp", "static_cast<std::uintmax_t>(target) >= classes", "static_cast<std::uintmax_t>(target) > classes"),
+    "a negative target is taken": ("losses.hpp", "if (target < Index{0} || ", "if ("),
+    "z_loss: half its gradient": ("loss_rows.hpp", "product(2 * rule.z_loss, logsumexp)", "product(rule.z_loss, logsumexp)"),
+    "z_loss: logsumexp is not squared": (
+        "loss_rows.hpp", "product(rule.z_loss * logsumexp, logsumexp)", "product(rule.z_loss, logsumexp)"),
+    "maxima in two blocks of a row count as one": (
+        "loss_rows.hpp", "alone = sum_of_lanes(tops) == 1;", "alone = s.tops == 1;"),
+    "the classes seen before add their shares twice": ("loss_rows.hpp", "v = lanes_from(skip, o, v);", ""),
+    "logsumexp forgets log(sum)": ("loss_parts.hpp", "return high + log_sum;", "return high;"),
+    # gradients and layouts
+    "softmax_backward: a class of probability 0 takes part": (
+        "backward_rows.hpp", "const P u = where_equal(p, P{}, P{}, upstream);", "const P u = upstream;"),
+    "softmax_backward: elements seen before are added again": (
+        "backward_rows.hpp", "lanes_from(seen, o, load<P>(y + at))", "load<P>(y + at)"),
+    "batches: rows side by side are read as rows in sequence": (
+        "../shape.hpp", "inner[k] = 1;", "inner[k] = static_cast<std::ptrdiff_t>(batch.classes);"),
+}
+
+
+def outcome(mutation, compiler, directory):
+    """caught, or what is wrong; SURVIVED is what the library without a bug has to do."""
+    file, old, new = mutation
+    include = directory / "include"
+    shutil.rmtree(include, ignore_errors=True)
+    shutil.copytree(ROOT / "include", include)
+    header = include / DETAIL / file
+    text = header.read_text(encoding="ascii")
+    if old not in text:
+        return "NOT FOUND: the line has moved"
+    header.write_text(text.replace(old, new), encoding="ascii")
+    program = directory / "program"
+    sources = [ROOT / "tests/fuzz/interface.cpp", ROOT / "tests/fuzz/random_cases.cpp"]
+    command = [compiler, "-std=c++20", "-O0", "-DSMX_INSTRUCTION_SET=0", f"-I{include}", f"-I{ROOT / 'tests'}"]
+    if subprocess.run([*command, *sources, "-o", program], capture_output=True, check=False).returncode != 0:
+        return "DOES NOT COMPILE"
+    try:
+        run = subprocess.run([program, CASES], capture_output=True, timeout=600, check=False)
+    except subprocess.TimeoutExpired:
+        return "caught"
+    return "caught" if run.returncode != 0 else "SURVIVED"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sample", type=int, help="how many; the choice changes from day to day")
+    parser.add_argument("--compiler", default="clang++-19")
+    parser.add_argument("names", nargs="*")
+    arguments = parser.parse_args()
+    names = arguments.names or list(MUTATIONS)
+    if arguments.sample:
+        day = datetime.date.today().toordinal()
+        names = [names[(day * arguments.sample + k) % len(names)] for k in range(arguments.sample)]
+    caught = 0
+    with tempfile.TemporaryDirectory() as directory:
+        if outcome(("rows.hpp", "", ""), arguments.compiler, pathlib.Path(directory)) != "SURVIVED":
+            sys.exit("the library does not pass without a bug either")
+        for name in names:
+            result = outcome(MUTATIONS[name], arguments.compiler, pathlib.Path(directory))
+            caught += result == "caught"
+            print(f"{result}: {name}", flush=True)
+    print(f"{caught} of {len(names)} bugs caught")
+    return 0 if caught == len(names) else 1
+
+
+sys.exit(main())
