@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
 
 #include <cstring>
 #include <tuple>
@@ -21,7 +22,7 @@ public:
     }
 
     void run() override {
-        const at::NoGradGuard guard;
+        const c10::NoGradGuard guard;
         const at::Tensor output = std::get<0>(
             at::_scaled_dot_product_attention(queries_, keys_, values_, {}, 0.0, false, p_.is_causal));
         std::memcpy(p_.output, output.data_ptr<float>(), p_.n * p_.d * sizeof(float));
