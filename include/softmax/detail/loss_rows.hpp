@@ -246,7 +246,8 @@ struct mixed_row {
                 const std::size_t o = static_cast<std::size_t>(h * D::width);
                 const D logit = load_wide<D>(x + at + o);
                 D v = shares<D>(at + o, kept, smoothed);
-                D is_top = where_equal(logit, maximum, one, zero);
+                // One comparison for both: GCC 12 at -O2 fails on the second (do_store_flag).
+                D is_top = opaque(where_equal(logit, maximum, one, zero));
                 D far = where_equal(v, zero, zero, multiply_add(v, multiply_add(logit, half, start), zero));
                 if (skip != 0) [[unlikely]] {
                     v = lanes_from(skip, o, v);
@@ -256,7 +257,7 @@ struct mixed_row {
                 distances.add(far, h);
                 if constexpr (Given || Weighted) {
                     all.add(v, h);
-                    top = top + where_equal(logit, maximum, v, zero);
+                    top = top + where_equal(is_top, one, v, zero);
                     tops = tops + is_top;
                 }
             }
