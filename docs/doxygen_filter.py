@@ -64,7 +64,8 @@ def main():
             continue
         if block[-1].endswith("= delete;"):
             continue
-        is_type = re.search(r"(^|> ?)(struct|enum|class) \w+( \w+)? \{", " ".join(block[:2])) is not None
+        head = " ".join(block[: 1 + next((i for i, line in enumerate(block) if line.endswith(("{", ";"))), 0)])
+        is_type = re.search(r"(^|> ?)(struct|enum|class) \w+( \w+)? \{$", head) is not None
         found = None if is_type else NAME.search(" ".join(block))
         name = found.group(1) if found else None
         if not comment and name is not None and name == previous:

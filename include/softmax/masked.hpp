@@ -55,8 +55,10 @@ struct designated {
 // Options of the functions here. Their names have to be given, as in {.temperature = 8}: {2, 3} is a shape.
 template <class Real>
 struct masked_options {
+    // As in cross_entropy_options.
     using parameter = typename cross_entropy_options<Real>::parameter;
 
+    // Not to be given: it keeps {2, 3} from being options.
     [[no_unique_address]] detail::designated names = detail::designated();
 
     // At least 0; sqrt(d) in attention over keys of d numbers. 0 needs a row without bias, softcap and sink.
@@ -91,9 +93,13 @@ constexpr auto valid_lengths(const E (&lengths)[N]) {
 // than queries, the newest of which belong together, offset is keys - queries. period: the rows of one matrix, where a batch
 // holds several: r starts again at 0 every so many rows. 0: never.
 struct causal {
+    // Of the diagonal: how many logits more than r + 1.
     std::ptrdiff_t offset = 0;
+
+    // The rows of one matrix; 0: all are of one.
     std::size_t period = 0;
 
+    // Both, in this order.
     constexpr explicit causal(std::ptrdiff_t row_offset = 0, std::size_t rows_of_matrix = 0)
         : offset(row_offset),
           period(rows_of_matrix) {}

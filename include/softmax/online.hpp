@@ -37,13 +37,18 @@ public:
     // double for float and double, the element type itself for wider ones.
     using parameter = typename cross_entropy_options<Real>::parameter;
 
+    // At temperature 1.
     constexpr online_normalizer() : online_normalizer(parameter(1.0)) {}
+
+    // Of an empty row at this temperature, greater than 0.
     constexpr explicit online_normalizer(const parameter& temperature)
         : temperature_(detail::checked_temperature<parameter>("online_normalizer", temperature,
                                                               detail::temperature_rule::positive)) {}
 
+    // The temperature that it was made with.
     constexpr const parameter& temperature() const { return temperature_; }
 
+    // One more logit.
     constexpr void push(const Real& logit) { detail::push_value(sum_, logit, temperature_); }
 
     // All logits of a range: contiguous ones of Real, where they are many, at the speed of logsumexp.
