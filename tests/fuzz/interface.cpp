@@ -82,6 +82,8 @@ Real take_logit(source& from, int mode, Real base) {
                                    : base;
     case 3:
         return std::ldexp(static_cast<Real>(from.take<std::int8_t>()), from.take<std::int8_t>() / 4);
+    case 4: // a row of hardly anything but -inf
+        return from.take<std::uint8_t>() == 255 ? infinity<Real> : -infinity<Real>;
     default: {
         const auto x = from.take<std::int8_t>();
         return x == -128 ? -infinity<Real> : static_cast<Real>(x) / 2;
