@@ -90,7 +90,8 @@ MUTATIONS = {
     "softmax_backward: a class of probability 0 takes part": (
         "backward_rows.hpp", "const P u = where_equal(p, P{}, P{}, upstream);", "const P u = upstream;"),
     "softmax_backward: elements seen before are added again": (
-        "backward_rows.hpp", "lanes_from(seen, o, load<P>(y + at))", "load<P>(y + at)"),
+        "backward_rows.hpp", "lanes_from(seen, o, load<P>(y + at)), lanes_from(seen, o, load<P>(u + at)), h",
+        "load<P>(y + at), load<P>(u + at), h"),
     "batches: rows side by side are read as rows in sequence": (
         "../shape.hpp", "inner[k] = 1;", "inner[k] = static_cast<std::ptrdiff_t>(batch.classes);"),
 }

@@ -400,7 +400,11 @@ private:
     void check_backward(source& from) {
         reals p;
         for (std::size_t k = 0; k != logits_.size(); ++k) {
-            p.push_back(static_cast<Real>(from.take<std::uint8_t>()) / 256);
+            const auto byte = from.take<std::uint8_t>();
+            p.push_back(byte < 16 ? Real(0) : static_cast<Real>(byte) / 256);
+            if (byte < 8) { // takes no part, whatever its upstream
+                logits_[k] = byte < 4 ? std::numeric_limits<Real>::quiet_NaN() : infinity<Real>;
+            }
         }
         placed out(p, offset_), up(logits_, (offset_ * 3) % 16), gradient(reals(p.size()), 5);
         smx::softmax_backward(out.row, up.row, gradient.row, batch_, temperature_);
@@ -414,7 +418,11 @@ private:
             check_gradient(row_of(p, r), row_of(logits_, r), row_of(found, r));
         }
     }
-    void check_gradient(const reals& p, const reals& u, const reals& found) const {
+    void check_gradient(const reals& p, reals u, const reals& found) const {
+        for (std::size_t c = 0; c != p.size(); ++c) {
+            require(p[c] != 0 || found[c] == 0, "softmax_backward: a class of probability 0 has gradient 0");
+            u[c] = p[c] == 0 ? Real(0) : u[c];
+        }
         const bool finite = std::all_of(u.begin(), u.end(), [](Real a) {
             return std::abs(a) < Real(1e30) && (a == 0 || std::abs(a) > Real(1e-20));
         });
