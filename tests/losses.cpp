@@ -785,7 +785,7 @@ TEMPLATE_TEST_CASE(
     double) {
     using real = TestType;
     constexpr std::size_t n = 1000;
-    for (const auto [first, second] :
+    for (const auto& [first, second] :
          {std::pair<std::size_t, std::size_t>{5, 700}, {31, 132}, {700, 5}, {0, 999}}) {
         CAPTURE(first, second);
         std::vector<real> x(n), q(n), weights(n), g(n), p(n);
