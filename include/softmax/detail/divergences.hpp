@@ -113,9 +113,8 @@ constexpr Real divergence_of_row(const auto& student, const auto& teacher, const
     if (classes == 0) {
         violate_empty("kl_divergence", "a row of logits");
     }
-    Real result(0.0);
-    auto take = [&](const work& loss) { result = static_cast<Real>(loss); };
-    const divergence_call<work, Real, decltype(take)> call(
+    one_loss<Real> take;
+    const divergence_call<work, Real, one_loss<Real>> call(
         checked_distillation_temperature<work>(options.temperature), work(1.0), take);
     if constexpr (have_kernels<Real, iterator, std::remove_cvref_t<decltype(teacher.first)>>) {
         if constexpr (neighbours<std::remove_cvref_t<decltype(teacher.first)>>) {
@@ -125,12 +124,12 @@ constexpr Real divergence_of_row(const auto& student, const auto& teacher, const
                 if constexpr (!is_fused_with<decltype(gradient), iterator>) {
                     call.gradient_only(student, teacher, gradient);
                 }
-                return result;
+                return take.value;
             }
         }
     }
     call.generic(student, teacher, gradient);
-    return result;
+    return take.value;
 }
 
 // Pairs of rows after all checks. rows: where they stand in both logits and the gradient.
@@ -146,8 +145,9 @@ struct divergence_batch {
     work divisor; // of the losses and the gradient
 
     // take(loss) gets the loss of each of the rows [begin, end) in order.
-    constexpr void run(std::size_t begin, std::size_t end, auto take) const {
-        const divergence_call<work, Real, decltype(take)> call(temperature, divisor, take);
+    constexpr void run(std::size_t begin, std::size_t end, auto& take) const {
+        const divergence_call<work, Real, std::remove_reference_t<decltype(take)>> call(temperature, divisor,
+                                                                                        take);
         if constexpr (have_kernels<Real, const X*, const Y*>) {
             if (!std::is_constant_evaluated() && call.suits_kernels() && fits_tiles<Real>(rows)) {
                 Real* const out = kernel_gradient<Real, const X*>(gradient);

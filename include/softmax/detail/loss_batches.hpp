@@ -44,7 +44,7 @@ struct index_batch {
     work divisor; // of the losses and the gradient; 0 where nothing counts
 
     // take(loss) gets the loss of each of the rows [begin, end) in order.
-    constexpr void run(std::size_t begin, std::size_t end, auto take) const {
+    constexpr void run(std::size_t begin, std::size_t end, auto& take) const {
         loss_call call(terms, divisor, take, begin);
         if (divisor == work(0.0)) {
             losses(call, begin, end, no_gradient{});
@@ -111,7 +111,7 @@ struct probability_batch {
     loss_terms<work, Real> terms;
     work divisor;
 
-    constexpr void run(std::size_t begin, std::size_t end, auto take) const {
+    constexpr void run(std::size_t begin, std::size_t end, auto& take) const {
         loss_call call(terms, divisor, take, begin);
         if constexpr (have_kernels<Real, const X*, const Q*>) {
             if (!std::is_constant_evaluated() && terms.suits_kernels() && fits_tiles<Real>(rows)) {
@@ -208,16 +208,33 @@ private:
     compensated_sum<Work> sum_, large_;
 };
 
+// What batches do with the losses of their rows.
+template <class Work>
+struct loss_adder {
+    loss_sum<Work> sum;
+
+    constexpr void operator()(const Work& loss) { sum += loss; }
+};
+template <class O>
+struct loss_writer {
+    O out;
+
+    constexpr void operator()(const auto& loss) {
+        *out = static_cast<std::iter_value_t<O>>(loss);
+        ++out;
+    }
+};
+
 // The loss of a batch: of its parts in order, so that it does not depend on exec, nor on whether there is one.
 template <class Real>
 constexpr Real reduced_loss(auto&& exec, const auto& batch) {
     using work = work_t<Real>;
-    const auto total = sum_over_rows<loss_sum<work>>(
-        exec, batch.rows.rows(), batch.rows.classes(), [&](std::size_t begin, std::size_t end) {
-            loss_sum<work> sum;
-            batch.run(begin, end, [&](const work& loss) { sum += loss; });
-            return sum;
-        });
+    const auto total = sum_over_rows<loss_sum<work>>(exec, batch.rows.rows(), batch.rows.classes(),
+                                                     [&](std::size_t begin, std::size_t end) {
+                                                         loss_adder<work> take;
+                                                         batch.run(begin, end, take);
+                                                         return take.sum;
+                                                     });
     // Where nothing counts the mean is 0, not 0 / 0.
     return batch.divisor == work(0.0) ? Real(0.0) : static_cast<Real>(total.over(batch.divisor));
 }
@@ -226,11 +243,8 @@ constexpr Real reduced_loss(auto&& exec, const auto& batch) {
 template <class Real, class O>
 constexpr void losses_per_row(auto&& exec, const auto& batch, O losses) {
     for_parts_of_rows(exec, batch.rows.rows(), batch.rows.classes(), [&](std::size_t begin, std::size_t end) {
-        O out = advanced_by(losses, begin);
-        batch.run(begin, end, [&](const work_t<Real>& loss) {
-            *out = static_cast<std::iter_value_t<O>>(loss);
-            ++out;
-        });
+        loss_writer<O> take{advanced_by(losses, begin)};
+        batch.run(begin, end, take);
     });
 }
 

@@ -206,6 +206,14 @@ constexpr auto gradient_of(Out& gradient) {
     return gradient_to<element_of<Out>, decltype(out.first)>{out.first};
 }
 
+// The loss of a single row.
+template <class Real>
+struct one_loss {
+    Real value{0.0};
+
+    constexpr void operator()(const work_t<Real>& loss) { value = static_cast<Real>(loss); }
+};
+
 // Rows on their way through the kernels or the generic code, in order; take(loss) gets each loss.
 template <class Work, class Real, class Take>
 class loss_call {
@@ -278,8 +286,13 @@ private:
             chunk.losses = losses;
             chunk.logsumexps = logsumexps;
             run_losses(rule, chunk);
+            Take take = take_; // a copy stays in registers: 256 x 10 with the gradient 19.6 to 15.6 ns a row
             for (std::size_t k = 0; k < count; ++k) {
-                done(losses[k], logsumexps[k]);
+                take(losses[k]);
+            }
+            take_ = take;
+            for (std::size_t k = 0; k < count; ++k) {
+                terms_.keep_logsumexp(row_++, logsumexps[k]);
             }
         }
     }
@@ -318,12 +331,11 @@ constexpr Real loss_of_index(const auto& logits, const auto& target, const auto&
     using work = work_t<Real>;
     using iterator = std::remove_cvref_t<decltype(logits.first)>;
     const loss_terms<work, Real> terms(options, size_of(logits), 1);
-    Real result(0.0);
-    auto take = [&](const work& loss) { result = static_cast<Real>(loss); };
+    one_loss<Real> take;
     loss_call call(terms, work(1.0), take);
     if (is_ignored(target, terms.ignore_index)) {
         call.ignored(logits, gradient);
-        return result;
+        return take.value;
     }
     const std::size_t checked = checked_target(target, terms.classes);
     if constexpr (have_kernels<Real, iterator>) {
@@ -333,11 +345,11 @@ constexpr Real loss_of_index(const auto& logits, const auto& target, const auto&
             if constexpr (!is_fused_with<decltype(gradient), iterator>) {
                 call.gradient_only(logits, weights_of_index(terms, checked), gradient);
             }
-            return result;
+            return take.value;
         }
     }
     call.generic(logits, weights_of_index(terms, checked), gradient);
-    return result;
+    return take.value;
 }
 
 template <class Real>
@@ -347,8 +359,7 @@ constexpr Real loss_of_probabilities(const auto& logits, const auto& target, con
     using iterator = std::remove_cvref_t<decltype(logits.first)>;
     const loss_terms<work, Real> terms(options, size_of(logits), 1);
     require_size("cross_entropy", "target probabilities", size_of(target), "logits", terms.classes);
-    Real result(0.0);
-    auto take = [&](const work& loss) { result = static_cast<Real>(loss); };
+    one_loss<Real> take;
     loss_call call(terms, work(1.0), take);
     const auto weights = weights_of_probabilities(terms, target.first);
     if constexpr (have_kernels<Real, iterator, std::remove_cvref_t<decltype(target.first)>>) {
@@ -358,11 +369,11 @@ constexpr Real loss_of_probabilities(const auto& logits, const auto& target, con
             if constexpr (!is_fused_with<decltype(gradient), iterator>) {
                 call.gradient_only(logits, weights, gradient);
             }
-            return result;
+            return take.value;
         }
     }
     call.generic(logits, weights, gradient);
-    return result;
+    return take.value;
 }
 
 } // namespace smx::inline SMX_ABI::detail
