@@ -137,8 +137,8 @@ constexpr void softmax(In&& logits, Out&& probabilities, shape batch, T&& temper
 
 // log_probabilities[i] = logits[i] / T - log(sum_j exp(logits[j] / T)).
 //
-// Never above 0. float, double and long double: within 3 ulp, also where one logit dominates: the first of {80, 0, 0} is
-// -2 exp(-80), not 0.
+// Never above 0. float, double and long double: within 3 ulp where that is a normal number, also where one logit dominates: the
+// first of {80, 0, 0} is -2 exp(-80), not 0.
 template <class In, class Out, class T = int>
     requires detail::number_row<In> && detail::writable_row<Out> &&
              temperature_for<T, detail::real_of<In, Out>>

@@ -281,8 +281,10 @@ private:
         if (judged(x)) {
             const oracle::row<Real> exact(x, temperature_);
             for (std::size_t c = 0; c != x.size(); ++c) {
+                const wide e = exact.log_probability(c);
                 if (x[c] != -infinity<Real>) {
-                    near(l[c], exact.log_probability(c), exact.log_probability(c), 3, "log_softmax");
+                    normal(-e) ? near(l[c], e, e, 3, "log_softmax")
+                               : require(-l[c] <= smallest, "log_softmax, below normal");
                 }
             }
         }
@@ -386,7 +388,9 @@ private:
         const bool plain =
             z == wide(0) && options.label_smoothing == 0 && std::is_same_v<Target, std::vector<int>>;
         const wide loss = exact.loss(share, z), of_parts = exact.loss(share) + z * larger * larger;
-        near(alone, loss, (std::max)(loss, of_parts), plain ? 3 : 4, "loss");
+        const wide scale_of_loss = (std::max)(loss, of_parts);
+        normal(scale_of_loss) ? near(alone, loss, scale_of_loss, plain ? 3 : 4, "loss")
+                              : require(alone <= smallest, "loss, below normal");
         for (std::size_t c = 0; c != x.size(); ++c) {
             const wide scale = exact.gradient_scale(c, share, z);
             if (normal(exact.probability(c)) && normal(scale) && normal(exact.gradient(c, share, z))) {
