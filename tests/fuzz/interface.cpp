@@ -384,7 +384,8 @@ private:
             !(larger * larger < wide(1e270))) {
             return; // the square of the oracle is out of its range
         }
-        // logsumexp is promised in units of its larger part, and its square as well; it may be twice that part.
+        // logsumexp is promised in units of its larger part, and so are its square and what that adds to the gradient; it may be
+        // twice that part.
         const bool plain =
             z == wide(0) && options.label_smoothing == 0 && std::is_same_v<Target, std::vector<int>>;
         const wide loss = exact.loss(share, z), of_parts = exact.loss(share) + z * larger * larger;
@@ -392,9 +393,16 @@ private:
         normal(scale_of_loss) ? near(alone, loss, scale_of_loss, plain ? 3 : 4, "loss")
                               : require(alone <= smallest, "loss, below normal");
         for (std::size_t c = 0; c != x.size(); ++c) {
-            const wide scale = exact.gradient_scale(c, share, z);
-            if (normal(exact.probability(c)) && normal(scale) && normal(exact.gradient(c, share, z))) {
-                near(gradient[c], exact.gradient(c, share, z), scale, z == wide(0) ? 4 : 8,
+            const wide of_square = 2 * z * larger * exact.probability(c) / wide(temperature_);
+            const wide scale = (std::max)(exact.gradient_scale(c, share, z), of_square);
+            const bool fits = scale <= wide((std::numeric_limits<Real>::max)());
+            if (normal(exact.probability(c)) && normal(scale) && fits &&
+                normal(exact.gradient(c, share, z))) {
+                // Of a mixture: 1 - a, the share, the other terms, their product, the difference and two divisions are rounded.
+                near(gradient[c], exact.gradient(c, share, z), scale,
+                     z != wide(0) ? 8
+                     : plain      ? 4
+                                  : 7,
                      "gradient of a loss");
             }
         }
