@@ -395,7 +395,7 @@ private:
         for (std::size_t c = 0; c != x.size(); ++c) {
             const wide of_square = 2 * z * larger * exact.probability(c) / wide(temperature_);
             const wide scale = (std::max)(exact.gradient_scale(c, share, z), of_square);
-            const bool fits = scale <= wide((std::numeric_limits<Real>::max)());
+            const bool fits = !(wide((std::numeric_limits<Real>::max)()) < scale);
             if (normal(exact.probability(c)) && normal(scale) && fits &&
                 normal(exact.gradient(c, share, z))) {
                 // Of a mixture: 1 - a, the share, the other terms, their product, the difference and two divisions are rounded.
