@@ -154,3 +154,70 @@ TEMPLATE_TEST_CASE("a column has the bits of a row under images of every size", 
     check(21, pixels, 3);
     check(150, pixels / 5 / 64 * 64 + 16, 0);
 }
+
+// Losses of short rows are done in blocks, a row in a lane: as they stand side by side, or turned. Every instruction set, blocks that
+// are full and that are not, dominated rows, rows beyond the common reference, ignored ones.
+TEMPLATE_TEST_CASE("a loss has the same bits alone, in a batch and side by side under rows of all kinds", "",
+                   float, double) {
+    using real = TestType;
+    const auto check = [](std::size_t rows, std::size_t n, int options_of, std::mt19937_64& random) {
+        const auto x = rows_of_all_kinds<real>(rows, n, random);
+        std::vector<int> targets(rows);
+        for (int& target : targets) {
+            target = options_of == 1 && random() % 5 == 0 ? -100 : static_cast<int>(random() % n);
+        }
+        std::vector<real> weights(n);
+        for (real& weight : weights) {
+            weight = static_cast<real>(random() % 5) / 2;
+        }
+        smx::cross_entropy_options<real> options{.ignore_index = -100, .reduce = smx::reduction::sum};
+        options.temperature = options_of == 0 ? 1 : 0.7;
+        if (options_of == 1) {
+            options.class_weights = weights;
+            options.z_loss = 1e-3;
+        }
+        std::vector<real> losses(rows), gradient(x.size()), logsumexps(rows), only(rows), side(rows),
+            lse(rows);
+        const auto options_with = [&](std::vector<real>& sums) {
+            auto copy = options;
+            copy.logsumexps = sums;
+            return copy;
+        };
+        smx::cross_entropy_per_row(x, targets, losses, gradient, {rows, n}, options_with(logsumexps));
+        smx::cross_entropy_per_row(x, targets, only, {rows, n}, options);
+        std::vector<real> columns(x.size()), found(x.size());
+        const auto turn = [&](const std::vector<real>& from, std::vector<real>& to, std::size_t lines) {
+            const std::size_t length = from.size() / lines;
+            for (std::size_t i = 0; i != from.size(); ++i) {
+                to[i % length * lines + i / length] = from[i];
+            }
+        };
+        turn(x, columns, rows);
+        smx::cross_entropy_per_row(columns, targets, side, columns, {1, n, rows}, options_with(lse));
+        turn(columns, found, n);
+        std::size_t different = 0;
+        for (std::size_t r = 0; r != rows; ++r) {
+            const std::vector<real> row(x.begin() + static_cast<std::ptrdiff_t>(r * n),
+                                        x.begin() + static_cast<std::ptrdiff_t>((r + 1) * n));
+            std::vector<real> alone(n), sum(1);
+            const real loss = smx::cross_entropy(row, targets[r], alone, options_with(sum));
+            different += same_bits(&loss, &losses[r], 1) && same_bits(&loss, &only[r], 1) &&
+                                 same_bits(&loss, &side[r], 1) && same_bits(sum.data(), &logsumexps[r], 1) &&
+                                 same_bits(sum.data(), &lse[r], 1) &&
+                                 same_bits(alone.data(), gradient.data() + r * n, n) &&
+                                 same_bits(alone.data(), found.data() + r * n, n)
+                             ? 0U
+                             : 1U;
+        }
+        INFO(rows << " rows of " << n << ", options " << options_of);
+        CHECK(different == 0);
+    };
+    on_every_instruction_set([&] {
+        std::mt19937_64 random(20261125);
+        for (std::size_t n = 1; n <= 67; ++n) {
+            for (const std::size_t rows : {1U, 2U, 7U, 16U, 31U, 32U, 33U, 64U, 65U, 130U}) {
+                check(rows, n, static_cast<int>((n + rows) % 3), random);
+            }
+        }
+    });
+}

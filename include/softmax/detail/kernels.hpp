@@ -102,6 +102,9 @@ namespace smx::inline SMX_ABI::detail {
 
 SMX_KERNELS_OF(float)
 SMX_KERNELS_OF(double)
+SMX_LOSS(float, turned_losses<short_rows_of_losses>)
+SMX_KERNEL(void, float, (const loss_rule<float>*, const loss_columns<float>*),
+           column_losses<short_rows_of_losses>)
 
 #undef SMX_KERNELS_OF
 #undef SMX_PART

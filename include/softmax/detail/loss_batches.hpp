@@ -21,14 +21,19 @@ namespace smx::inline SMX_ABI::detail {
 // Checks every target; returns the sum of the weights of those that count.
 template <class Work, class Real>
 constexpr Work checked_weight_of_targets(const auto& targets, const loss_terms<Work, Real>& terms) {
+    std::size_t counted = 0;
     compensated_sum<Work> weight;
     for (auto it = targets.first; it != targets.last; ++it) {
         const std::iter_value_t<decltype(it)> target = *it;
         if (!is_ignored(target, terms.ignore_index)) {
-            weight += terms.class_weight(checked_target(target, terms.classes));
+            const std::size_t c = checked_target(target, terms.classes);
+            ++counted;
+            if (terms.has_class_weights()) {
+                weight += terms.class_weight(c);
+            }
         }
     }
-    return weight.value().hi;
+    return terms.has_class_weights() ? weight.value().hi : from_size<Work>(counted);
 }
 
 // Rows with class indices, after all checks. rows: where they stand in the logits and the gradient.
@@ -78,10 +83,37 @@ private:
     void by_kernels(auto& call, std::size_t begin, std::size_t end, Real* to) const {
         const loss_rule<Real> rule = call.rule();
         I target = advanced_by(targets, begin);
-        for_each_packed(buffers<Real, 1>{{logits}, to}, rows, begin, end,
-                        [&](const buffers<Real, 1>& packed, std::size_t, std::size_t count) {
-                            call.kernel(rule, packed.in[0], packed.out, count, target);
-                        });
+        rows.for_each_run(begin, end, [&](const detail::run<2>& some) {
+            if constexpr (std::same_as<Real, float>) {
+                if (rule.smoothed == 0 && stand_in_columns(some, to != nullptr)) {
+                    return call.columns(rule, columns_of(some, to), target);
+                }
+            }
+            for_each_packed(buffers<Real, 1>{{logits}, to}, rows, some.first, some.first + some.count,
+                            [&](const buffers<Real, 1>& packed, std::size_t, std::size_t count) {
+                                call.kernel(rule, packed.in[0], packed.out, count, target);
+                            });
+        });
+    }
+
+    bool stand_in_columns(const detail::run<2>& some, bool with_gradient) const {
+        return some.count > 1 && some.stride[0] == 1 && (!with_gradient || some.stride[1] == 1) &&
+               rows.classes() > 1 && rows.classes() <= longest_column;
+    }
+    loss_columns<Real> columns_of(const detail::run<2>& some, Real* to) const {
+        const std::size_t size = rows.classes() * rows.rows();
+        constexpr std::ptrdiff_t line = 64 / sizeof(Real);
+        Real* const out = to == nullptr ? nullptr : to + some.offset[1];
+        return {some.count,
+                logits + some.offset[0],
+                rows.element(0),
+                out,
+                rows.element(1),
+                nullptr,
+                nullptr,
+                nullptr,
+                size > longest_cached_row<Real> && to != logits && rows.element(1) % line == 0 &&
+                    std::bit_cast<std::uintptr_t>(out) % 64 == 0};
     }
 
     // visit(logits, weights, gradient) for the rows that count, skip(logits, gradient) for the others
@@ -171,8 +203,9 @@ batch_of_losses(const layout<D, 3>& rows, const X* logits, const Q* probabilitie
 }
 
 // The sum of the losses of many rows. Losses near the end of the range are added apart, scaled down, so that a mean that
-// is a number does not overflow on the way.
-template <class Work>
+// is a number does not overflow on the way. Of float rows the digits of double are enough: 2^-33 of 2^20 losses, for 1.5 ns a
+// row less.
+template <class Work, class Real>
 class loss_sum {
 public:
     constexpr void operator+=(const Work& loss) {
@@ -186,13 +219,13 @@ public:
         sum_ += loss;
     }
     constexpr void operator+=(const loss_sum& other) {
-        add(sum_, other.sum_.value());
-        add(large_, other.large_.value());
+        add(sum_, value(other.sum_));
+        add(large_, value(other.large_));
     }
     constexpr Work over(const Work& divisor) const {
-        const Work usual = sum_.value().hi / divisor;
+        const Work usual = value(sum_).hi / divisor;
         if constexpr (std::floating_point<Work>) {
-            const Work scaled = large_.value().hi;
+            const Work scaled = value(large_).hi;
             return scaled == 0 ? usual : usual + scaled / divisor * Work(0x1p128);
         } else {
             return usual;
@@ -200,18 +233,28 @@ public:
     }
 
 private:
-    static constexpr void add(compensated_sum<Work>& sum, const double_word<Work>& part) {
-        sum += part.hi;
-        sum += part.lo;
+    static constexpr bool has_spare_digits = std::same_as<Work, double> && sizeof(Real) == sizeof(float);
+    using sum = std::conditional_t<has_spare_digits, Work, compensated_sum<Work>>;
+
+    static constexpr double_word<Work> value(const sum& of) {
+        if constexpr (has_spare_digits) {
+            return {of, 0};
+        } else {
+            return of.value();
+        }
+    }
+    static constexpr void add(sum& to, const double_word<Work>& part) {
+        to += part.hi;
+        to += part.lo;
     }
 
-    compensated_sum<Work> sum_, large_;
+    sum sum_{}, large_{};
 };
 
 // What batches do with the losses of their rows.
-template <class Work>
+template <class Work, class Real>
 struct loss_adder {
-    loss_sum<Work> sum;
+    loss_sum<Work, Real> sum;
 
     constexpr void operator()(const Work& loss) { sum += loss; }
 };
@@ -229,12 +272,12 @@ struct loss_writer {
 template <class Real>
 constexpr Real reduced_loss(auto&& exec, const auto& batch) {
     using work = work_t<Real>;
-    const auto total = sum_over_rows<loss_sum<work>>(exec, batch.rows.rows(), batch.rows.classes(),
-                                                     [&](std::size_t begin, std::size_t end) {
-                                                         loss_adder<work> take;
-                                                         batch.run(begin, end, take);
-                                                         return take.sum;
-                                                     });
+    const auto total = sum_over_rows<loss_sum<work, Real>>(exec, batch.rows.rows(), batch.rows.classes(),
+                                                           [&](std::size_t begin, std::size_t end) {
+                                                               loss_adder<work, Real> take;
+                                                               batch.run(begin, end, take);
+                                                               return take.sum;
+                                                           });
     // Where nothing counts the mean is 0, not 0 / 0.
     return batch.divisor == work(0.0) ? Real(0.0) : static_cast<Real>(total.over(batch.divisor));
 }

@@ -105,6 +105,9 @@ SMX_INLINE D load_wide(const Real* from) {
 // max / T + log(sum), log_sum given; a row in each lane.
 template <class Real, class D>
 SMX_INLINE D logsumexps_of(const D& maximum, double temperature, const D& log_sum) {
+    if (sizeof(Real) == sizeof(float) && temperature == 1) {
+        return maximum + log_sum;
+    }
     const D t = splat<D>(temperature), high = maximum / t;
     if constexpr (sizeof(Real) == sizeof(float)) {
         return high + log_sum;

@@ -3,8 +3,8 @@
 #ifndef SMX_DETAIL_LOSS_ROWS_HPP
 #define SMX_DETAIL_LOSS_ROWS_HPP
 
+#include "column_losses.hpp"
 #include "loss_parts.hpp"
-#include "short_losses.hpp"
 
 namespace smx::inline SMX_ABI::detail {
 
@@ -425,13 +425,26 @@ struct mixed_losses {
     }
 };
 
+template <bool Gradient>
+using short_rows_of_losses = short_index_losses<Gradient, index_losses<Gradient>>;
+
 template <bool Gradient, class Real>
 inline void run_index_losses(const loss_rule<Real>& rule, const loss_rows<Real>& rows) noexcept {
+    if constexpr (sizeof(Real) == sizeof(float)) {
+        if (rule.classes <= longest_turned_row && rows.count > 1) {
+            return dispatch<turned_losses<short_rows_of_losses>, Real>(&rule, &rows);
+        }
+    }
     if (rule.classes <= longest_short_row<Real>) {
-        dispatch<short_index_losses<Gradient, index_losses<Gradient>>, Real>(&rule, &rows);
+        dispatch<short_rows_of_losses<Gradient>, Real>(&rule, &rows);
     } else {
         dispatch<index_losses<Gradient>, Real>(&rule, &rows);
     }
+}
+
+// The losses of rows side by side, of class indices without smoothing.
+inline void run_column_losses(const loss_rule<float>& rule, const loss_columns<float>& rows) noexcept {
+    dispatch<column_losses<short_rows_of_losses>, float>(&rule, &rows);
 }
 
 // The losses of the rows, and their gradients where one is wanted: the same losses either way.

@@ -74,22 +74,41 @@ SMX_INLINE row_sum<Real> sum(const Real* x, Real* y, std::size_t n, const base2_
     return s;
 }
 
-// The sum of all terms but one maximum, over that maximum.
+// row_sum in lanes, a row in each.
+template <class D>
+struct sum_lanes {
+    D top, tops, rest, error;
+};
+template <class D, class Real>
+SMX_INLINE sum_lanes<D> lanes_of_sum(const row_sum<Real>& s) {
+    return {splat<D>(s.top), splat<D>(s.tops), splat<D>(s.rest.hi), splat<D>(s.rest.lo)};
+}
+
+// The sum of all terms but one maximum, over that maximum; rest: what the quotient lacks.
+template <class D>
+SMX_INLINE D others_over_top(const sum_lanes<D>& s, D& rest) {
+    D lost;
+    const D hi = exact_sum(s.rest, opaque((s.tops - splat<D>(1)) * s.top), lost), q = hi / s.top;
+    rest = (remainder_of(hi, q, s.top) + (lost + s.error)) / s.top;
+    return q;
+}
 template <class M>
 SMX_INLINE double_word<double> others_over_top(const row_sum<typename M::real>& s) {
-    const double_word<double> more = exact_sum(s.rest.hi, product(s.tops - 1, s.top));
-    using P = typename M::wide;
-    const P hi = splat<P>(more.hi), top = splat<P>(s.top), q = hi / top;
-    const P left = remainder_of(hi, q, top) + splat<P>(more.lo + s.rest.lo);
-    return {q.v[0], (left / top).v[0]};
+    typename M::wide rest;
+    const auto q = others_over_top(lanes_of_sum<typename M::wide>(s), rest);
+    return {q.v[0], rest.v[0]};
 }
 
 // log(sum of exp((x - max) / T)): log1p of the others.
+template <class D>
+SMX_INLINE D log_of_sum(const sum_lanes<D>& s) {
+    D rest;
+    const D u = others_over_top(s, rest);
+    return log_of_one_plus(u, rest);
+}
 template <class M>
 SMX_INLINE double log_of_sum(const row_sum<typename M::real>& s) {
-    using P = typename M::wide;
-    const double_word<double> u = others_over_top<M>(s);
-    return log_of_one_plus(splat<P>(u.hi), splat<P>(u.lo)).v[0];
+    return log_of_sum(lanes_of_sum<typename M::wide>(s)).v[0];
 }
 
 // (x - y) / T in double, also where x - y overflows.

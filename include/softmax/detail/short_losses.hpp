@@ -48,8 +48,81 @@ SMX_INLINE D divide(const D& numerator, const D& hi, const D& lo, D& rest) {
     return q;
 }
 
-// Some rows, whose scalars are computed in lanes: w (lse - x_target / T) + z lse^2, and how the gradient comes from the
-// terms: each times factor / sum, given as hi + lo, but at the target.
+// What the loss of a row depends on, a row in each lane: its maximum, the sum of its terms and log(sum of exp((x - max) / T)), and
+// the weight, the logit and the term of its target.
+template <class D>
+struct loss_scalars {
+    D maximum, sum, error, log_sum, weight, logit, of_target;
+};
+
+// w (lse - x_target / T) + z lse^2.
+template <class Real, class D>
+SMX_INLINE D losses_of(const loss_rule<Real>& rule, const loss_scalars<D>& s, D& logsumexp) {
+    const double t = rule.scale.temperature,
+                 half = t > 1 ? 0.5 : 1; // logits apart by more than the range of Real
+    const D zero = D{}, h = splat<D>(half);
+    D far = opaque(s.maximum * h) - opaque(s.logit * h);
+    if (t != 1) {
+        far = far / splat<D>(t * half);
+    }
+    logsumexp = logsumexps_of<Real>(s.maximum, t, s.log_sum);
+    const D z_lse = opaque(splat<D>(rule.z_loss) * logsumexp);
+    return multiply_add(s.weight, opaque(where_equal(s.weight, zero, zero, far)) + s.log_sum,
+                        opaque(z_lse * logsumexp));
+}
+
+// How the gradient comes from the terms: each times factor / sum, as hi + lo, but at the target.
+template <class Real, class D>
+struct gradient_scalars {
+    D factor, at_target;
+    pack<Real, D::width> hi, lo;
+};
+template <class Real, class D>
+SMX_INLINE gradient_scalars<Real, D> gradients_of(const loss_rule<Real>& rule, const loss_scalars<D>& s,
+                                                  const D& logsumexp) {
+    D lost, rest;
+    const D without = exact_sum(s.sum, D{} - s.of_target, lost), others = without + (lost + s.error);
+    const D other = divide<Real>(others, s.sum, s.error, rest) + rest;
+    D f, at;
+    if (rule.class_weights == nullptr && rule.z_loss == 0) { // weights of 1 and 0: half of the divisions
+        f = s.weight * splat<D>(1 / rule.divisor);
+        at = D{} - opaque(f * other);
+    } else {
+        const D z_lse = opaque(splat<D>(rule.z_loss) * logsumexp), drift = z_lse + z_lse;
+        const D divisor = splat<D>(rule.divisor), share = divide<Real>(s.of_target, s.sum, s.error, rest);
+        f = (s.weight + drift) / divisor;
+        at = opaque(drift / divisor * share) - opaque(s.weight / divisor * other);
+    }
+    const D q = divide<Real>(f, s.sum, s.error, rest);
+    const auto high = convert<Real>(q);
+    return {f, at, high, convert<Real>((q - convert<double>(high)) + rest)};
+}
+
+// numerator / (rest + tops * top), as quotient().
+template <class Real, class D>
+SMX_INLINE D quotients(const D& numerator, const sum_lanes<D>& s, D& rest) {
+    const D p = opaque(s.top * s.tops);
+    if constexpr (sizeof(Real) == sizeof(float)) {
+        rest = D{};
+        return numerator / (s.rest + p);
+    } else {
+        D lost;
+        const D hi = exact_sum(p, s.rest, lost), lo = lost + s.error + product_error(s.top, s.tops, p);
+        return divide<Real>(numerator, hi, lo, rest);
+    }
+}
+// The gradient at targets that are maxima, where the other terms are known from elsewhere.
+template <class Real, class D>
+SMX_INLINE D precise_at_targets(const loss_rule<Real>& rule, const sum_lanes<D>& s, const D& weight,
+                                const D& logsumexp) {
+    const D divisor = splat<D>(rule.divisor), one = splat<D>(1);
+    D rest;
+    const D others = quotients<Real>(s.rest + opaque((s.tops - one) * s.top) + s.error, s, rest) + rest;
+    const D drift = opaque(splat<D>(2 * rule.z_loss) * logsumexp) / divisor;
+    return opaque(drift * quotients<Real>(s.top, s, rest)) - opaque(weight / divisor * others);
+}
+
+// Some rows, whose scalars are computed in lanes.
 template <class M, bool Gradient>
 struct short_losses {
     using Real = typename M::real;
@@ -84,27 +157,21 @@ struct short_losses {
     }
 
     SMX_INLINE void compute(const loss_rule<Real>& rule, std::size_t count) {
-        const double t = rule.scale.temperature,
-                     half = t > 1 ? 0.5 : 1; // logits apart by more than the range of Real
-        const D zero = D{}, halved_t = splat<D>(t * half), h = splat<D>(half), z = splat<D>(rule.z_loss);
         for (std::size_t k = 0; k < count; k += D::width) {
-            const D max = load<D>(maximum + k), l = load<D>(log_sum + k), w = load<D>(weight + k);
-            const D far = (opaque(max * h) - opaque(load<D>(logit + k) * h)) / halved_t;
-            const D lse = logsumexps_of<Real>(max, t, l), z_lse = opaque(z * lse);
+            const loss_scalars<D> s{load<D>(maximum + k),  load<D>(sum + k),    load<D>(error + k),
+                                    load<D>(log_sum + k),  load<D>(weight + k), load<D>(logit + k),
+                                    load<D>(of_target + k)};
+            D lse;
+            store(loss + k, losses_of(rule, s, lse));
             store(logsumexp + k, lse);
-            store(loss + k, multiply_add(w, where_equal(w, zero, zero, far) + l, opaque(z_lse * lse)));
             if constexpr (Gradient) {
-                compute_gradient(rule, k, w, z_lse + z_lse);
+                const auto g = gradients_of(rule, s, lse);
+                store(factor + k, g.factor);
+                store(at_target + k, convert<Real>(g.at_target));
+                store(hi + k, g.hi);
+                store(lo + k, g.lo);
             }
         }
-    }
-
-    // at_target where the other terms are known from elsewhere.
-    SMX_INLINE void correct(std::size_t k, const loss_rule<Real>& rule, const row_sum<Real>& s) {
-        const double_word<double> others = quotient<M>(others_of(s, s.top, true), s);
-        const double drift =
-            product(product(2 * rule.z_loss, logsumexp[k]) / rule.divisor, quotient<M>(s.top, s).hi);
-        at_target[k] = static_cast<Real>(drift - product(weight[k] / rule.divisor, others.hi + others.lo));
     }
 
     // gradient may be x.
@@ -140,23 +207,6 @@ struct short_losses {
             store(gradient + n - w, last);
         }
         gradient[target] = at_target[k];
-    }
-
-private:
-    // drift: 2 z lse.
-    SMX_INLINE void compute_gradient(const loss_rule<Real>& rule, std::size_t k, const D& w, const D& drift) {
-        const D total = load<D>(sum + k), e = load<D>(error + k), of = load<D>(of_target + k);
-        const D divisor = splat<D>(rule.divisor), f = (w + drift) / divisor;
-        D lost, rest;
-        const D without = exact_sum(total, D{} - of, lost), others = without + (lost + e);
-        const D share = divide<Real>(of, total, e, rest), other = divide<Real>(others, total, e, rest) + rest;
-        const D at = opaque(drift / divisor * share) - opaque(w / divisor * other);
-        const D q = divide<Real>(f, total, e, rest);
-        const auto high = convert<Real>(q);
-        store(factor + k, f);
-        store(at_target + k, convert<Real>(at));
-        store(hi + k, high);
-        store(lo + k, convert<Real>((q - convert<double>(high)) + rest));
     }
 };
 
@@ -219,7 +269,11 @@ private:
             rows.logsumexps[k] = counts ? losses.logsumexp[k] : 0;
             if (Gradient && counts && is_dominated(k) && losses.logit[k] == losses.maximum[k]) [[unlikely]] {
                 const Real maximum = static_cast<Real>(losses.maximum[k]);
-                losses.correct(k, rule, sum_precisely<M>(rows.logits + k * n, n, maximum, rule.scale));
+                const row_sum<Real> s = sum_precisely<M>(rows.logits + k * n, n, maximum, rule.scale);
+                using D = typename M::wide;
+                const D at = precise_at_targets(rule, lanes_of_sum<D>(s), splat<D>(losses.weight[k]),
+                                                splat<D>(losses.logsumexp[k]));
+                losses.at_target[k] = static_cast<Real>(at.v[0]);
             }
         }
         for (std::size_t k = 0; Gradient && k < rows.count; ++k) {
