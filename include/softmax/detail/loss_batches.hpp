@@ -90,8 +90,9 @@ private:
                 }
             }
             for_each_packed(buffers<Real, 1>{{logits}, to}, rows, some.first, some.first + some.count,
-                            [&](const buffers<Real, 1>& packed, std::size_t, std::size_t count) {
-                                call.kernel(rule, packed.in[0], packed.out, count, target);
+                            [&](const buffers<Real, 1>& packed, std::size_t first, std::size_t count) {
+                                call.kernel(rule, packed.in[0], packed.out, count, target,
+                                            first + count < rows.rows());
                             });
         });
     }
@@ -163,8 +164,9 @@ private:
     void by_kernels(auto& call, std::size_t begin, std::size_t end, Real* to) const {
         const loss_rule<Real> rule = call.rule();
         for_each_packed(buffers<Real, 2>{{logits, probabilities}, to}, rows, begin, end,
-                        [&](const buffers<Real, 2>& packed, std::size_t, std::size_t count) {
-                            call.kernel_of_probabilities(rule, packed.in[0], packed.in[1], packed.out, count);
+                        [&](const buffers<Real, 2>& packed, std::size_t first, std::size_t count) {
+                            call.kernel_of_probabilities(rule, packed.in[0], packed.in[1], packed.out, count,
+                                                         first + count < rows.rows());
                         });
     }
 

@@ -30,6 +30,12 @@ struct loss_rows {
     const std::size_t* targets; // < classes, or ignored_row: loss 0, gradient 0
     double* losses;
     double* logsumexps;
+    bool has_more = false; // whether more rows of the batch follow: they are fetched meanwhile
+
+    // See term_pass.
+    SMX_INLINE std::size_t ahead_of(std::size_t row, std::size_t n) const {
+        return row + 1 < count || has_more ? n : 0;
+    }
 };
 
 // Some of the rows, of n logits each, from one on.
@@ -42,7 +48,8 @@ SMX_INLINE loss_rows<Real> part_of(const loss_rows<Real>& rows, std::size_t firs
             advanced(rows.probabilities, first * n),
             advanced(rows.targets, first),
             rows.losses + first,
-            rows.logsumexps + first};
+            rows.logsumexps + first,
+            first + count < rows.count || rows.has_more};
 }
 
 // The terms of a row once more: K vectors of logits to terms over the reference that sum() took.

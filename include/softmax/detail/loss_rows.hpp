@@ -146,7 +146,7 @@ struct index_losses {
                 if (targets[r + k] != ignored_row) {
                     const std::size_t at = (r + k) * n;
                     group.add(k, rows->logits + at, advanced(rows->gradient, at), targets[r + k],
-                              r + k + 1 < rows->count ? n : 0);
+                              rows->ahead_of(r + k, n));
                 }
             }
             group.logarithms(count);
@@ -408,7 +408,7 @@ struct mixed_losses {
                 fill(gradient, gradient != nullptr ? n : 0, Real(0));
             } else if (n >= lanes) {
                 mixed_row<M, Given, Weighted> row{
-                    *rule, x, given, rule->class_weights, n, r + 1 < rows->count ? n : 0};
+                    *rule, x, given, rule->class_weights, n, rows->ahead_of(r, n)};
                 rows->losses[r] = row.run(gradient, target, rows->logsumexps[r]);
             } else if constexpr (Weighted) {
                 padded_row<M> p(x, n);

@@ -249,12 +249,12 @@ public:
         done(Work(0.0), Work(0.0));
     }
 
-    // The next rows, of neighbouring logits, by the kernels; target is moved past theirs. gradient: or null.
+    // The next rows, of neighbouring logits, by the kernels; target is moved past theirs. gradient: or null. has_more: see loss_rows.
     template <class Target>
     void kernel(const loss_rule<Real>& rule, const Real* logits, Real* gradient, std::size_t rows,
-                Target& target) {
+                Target& target, bool has_more = false) {
         std::size_t targets[rows_at_a_time];
-        in_chunks(rule, rows, [&](std::size_t first, std::size_t count) {
+        in_chunks(rule, rows, has_more, [&](std::size_t first, std::size_t count) {
             read_targets(targets, count, target);
             return loss_rows<Real>{count, logits + first, at(gradient, first), nullptr, targets, {}, {}};
         });
@@ -279,8 +279,8 @@ public:
         }
     }
     void kernel_of_probabilities(const loss_rule<Real>& rule, const Real* logits, const Real* probabilities,
-                                 Real* gradient, std::size_t rows) {
-        in_chunks(rule, rows, [&](std::size_t first, std::size_t count) {
+                                 Real* gradient, std::size_t rows, bool has_more = false) {
+        in_chunks(rule, rows, has_more, [&](std::size_t first, std::size_t count) {
             return loss_rows<Real>{
                 count, logits + first, at(gradient, first), probabilities + first, nullptr, {}, {}};
         });
@@ -295,13 +295,14 @@ private:
     }
 
     // rows_from(first, count) describes `count` rows whose elements begin at `first`.
-    void in_chunks(const loss_rule<Real>& rule, std::size_t rows, auto rows_from) {
+    void in_chunks(const loss_rule<Real>& rule, std::size_t rows, bool has_more, auto rows_from) {
         double losses[rows_at_a_time], logsumexps[rows_at_a_time];
         for (std::size_t r = 0; r < rows; r += rows_at_a_time) {
             const std::size_t count = rows - r < rows_at_a_time ? rows - r : rows_at_a_time;
             loss_rows<Real> chunk = rows_from(r * terms_.classes, count);
             chunk.losses = losses;
             chunk.logsumexps = logsumexps;
+            chunk.has_more = r + count < rows || has_more;
             run_losses(rule, chunk);
             take(losses, logsumexps, count);
         }
