@@ -224,6 +224,11 @@ SMX_INLINE void prefetch_beyond(const void* p, std::size_t bytes) {
     SMX_PREFETCH(std::bit_cast<const void*>(std::bit_cast<std::uintptr_t>(p) + bytes));
 }
 
+// Of a normal number above 0.
+SMX_INLINE bool is_power_of_two(double x) {
+    return std::bit_cast<std::uint64_t>(x) << (64 - format<double>::mantissa) == 0;
+}
+
 // One load where a number is used twice: GCC 12 reads it from memory for each use, and where vectors straddle cache lines that
 // is what binds (scaling in L2: 0.065 ns an element, so 0.045).
 template <class P, class Stored>

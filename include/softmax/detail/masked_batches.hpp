@@ -165,10 +165,10 @@ private:
     unsigned run_job(const masked_job<Real, element>& job) const {
         if constexpr (!Mask::is_bias) {
             return dispatch<masked_short_rows<selected_rows>, Real>(&job);
-        } else if (scale_.temperature == 1) {
-            return dispatch<masked_short_rows<biased_rows>, Real>(&job);
+        } else if (is_power_of_two(scale_.temperature)) {
+            return dispatch<masked_short_rows<biased_rows<false>>, Real>(&job);
         } else {
-            return dispatch<masked_short_rows<divided_biased_rows>, Real>(&job);
+            return dispatch<masked_short_rows<biased_rows<true>>, Real>(&job);
         }
     }
     // A row of a job: with nothing left, or for the other routes.

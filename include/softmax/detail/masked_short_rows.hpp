@@ -56,9 +56,9 @@ template <class Real>
 using biased_logits = masked_logits<Real, Real>;
 
 // x + b T as s + e: s is for its magnitude what a logit is, e what rounding it leaves over. So a bias of 0 changes no bit, and
-// x / T + b is never rounded. b T is not known well enough where it is huge and x makes up for it: then `largest` is above
-// `most`.
-template <class P, bool Divided>
+// x / T + b is never rounded. b T is exact where T is a power of two, else Rounded: then it is not known well enough where it is
+// huge and x makes up for it; there `largest` is above `most`.
+template <class P, bool Rounded>
 struct biased_reference {
     using Real = typename P::real;
     zero_reference<P> zero;
@@ -81,16 +81,16 @@ struct biased_reference {
     template <int K, class Maximum>
     SMX_INLINE void add_up(P (&x)[K], const P (&b)[K], corrected_terms<K, P>& terms, Maximum& largest) const {
         P u[K], s[K], back[K];
-        SMX_UNROLL for (int k = 0; k < K; ++k) u[k] = Divided ? opaque(b[k] * temperature) : b[k];
+        SMX_UNROLL for (int k = 0; k < K; ++k) u[k] = opaque(b[k] * temperature);
         SMX_UNROLL for (int k = 0; k < K; ++k) s[k] = opaque(x[k] + u[k]);
         SMX_UNROLL for (int k = 0; k < K; ++k) back[k] = opaque(s[k] - x[k]);
         SMX_UNROLL for (int k = 0; k < K; ++k) find_lanes(s[k], zero.row.lowest, b[k], none, terms.lanes[k]);
-        if constexpr (Divided) {
+        if constexpr (Rounded) {
             SMX_UNROLL for (int k = 0; k < K; ++k) largest.see(terms.lanes[k].only(larger(x[k], u[k])));
         }
         SMX_UNROLL for (int k = 0; k < K; ++k) x[k] = opaque(x[k] - opaque(s[k] - back[k]));
         SMX_UNROLL for (int k = 0; k < K; ++k) terms.e[k] = x[k] + opaque(u[k] - back[k]);
-        if constexpr (Divided) {
+        if constexpr (Rounded) {
             SMX_UNROLL for (int k = 0; k < K; ++k) terms.e[k] = terms.e[k] + product_rest(b[k], u[k]);
         }
         SMX_UNROLL for (int k = 0; k < K; ++k) x[k] = s[k];
@@ -108,16 +108,16 @@ private:
     }
 };
 
-template <int K, class P, bool Divided, class Maximum>
-SMX_INLINE void biased_terms_of(P (&v)[K], const P (&b)[K], const biased_reference<P, Divided>& q,
+template <int K, class P, bool Rounded, class Maximum>
+SMX_INLINE void biased_terms_of(P (&v)[K], const P (&b)[K], const biased_reference<P, Rounded>& q,
                                 Maximum& largest) {
     corrected_terms<K, P> terms;
     q.add_up(v, b, terms, largest);
     short_terms(v, q.zero, terms);
 }
-template <int K, class P, bool Divided, class Maximum>
+template <int K, class P, bool Rounded, class Maximum>
 SMX_INLINE void terms_from(const biased_logits<typename P::real>& x, P (&v)[K],
-                           const biased_reference<P, Divided>& q, Maximum& largest) {
+                           const biased_reference<P, Rounded>& q, Maximum& largest) {
     P b[K];
     if (x.step !=
         0) { // 512 x 2048 floats 0.20 ns an element instead of 0.21 to 0.33; of what is in L1 it costs 3 %
@@ -127,9 +127,9 @@ SMX_INLINE void terms_from(const biased_logits<typename P::real>& x, P (&v)[K],
     SMX_UNROLL for (int k = 0; k < K; ++k) b[k] = load_once<P>(x.mask + k * P::width);
     biased_terms_of(v, b, q, largest);
 }
-template <class M, int K, class P, bool Divided, class Maximum>
+template <class M, int K, class P, bool Rounded, class Maximum>
 SMX_INLINE void terms_of_chunk(const biased_logits<typename P::real>& x, const chunk& c, P (&v)[K],
-                               const biased_reference<P, Divided>& q, Maximum& largest) {
+                               const biased_reference<P, Rounded>& q, Maximum& largest) {
     P b[K];
     load_logits<M>(x.x, c, v);
     load_logits<M>(x.mask, c, b); // beyond the row, -inf
@@ -158,23 +158,21 @@ struct selected_rows : sunk_rows {
         return {x, mask, step};
     }
 };
+template <bool Rounded>
 struct biased_rows : sunk_rows {
     template <class Real>
     SMX_INLINE static biased_logits<Real> of(const Real* x, const Real* mask, std::size_t step) {
         return {x, mask, step};
     }
     template <class P>
-    using reference = biased_reference<P, false>;
-};
-struct divided_biased_rows : biased_rows {
+    using reference = biased_reference<P, Rounded>;
     template <class P>
-    using reference = biased_reference<P, true>;
-    template <class P>
-    using maximum = running_maximum<P>;
+    using maximum = std::conditional_t<Rounded, running_maximum<P>, no_maximum>;
     template <class P>
     SMX_INLINE static bool is_known(const reference<P>& q, const running_maximum<P>& largest) {
         return largest_lane(largest.lanes) <= q.most;
     }
+    using sunk_rows::is_known;
 };
 
 // Rows for a kernel. sinks: null, or one per row.
