@@ -39,25 +39,26 @@ struct spread_bits {
     }
 };
 
+template <class Cursor>
+inline constexpr bool walks_over_words = false;
+template <iterator_of_words I>
+inline constexpr bool walks_over_words<truth_cursor<stepping_iterator<I>>> = true;
+
 // Elements of kernels from the next n of a mask on, which the cursor walks over. Writes up to 63 more.
 template <class Element, class Cursor>
 inline void read_mask(Cursor& mask, std::size_t n, Element* to) {
+    if constexpr (walks_over_words<Cursor>) {
+        if (mask.at.step == 1) {
+            const auto at = mask.at.first + mask.at.offset;
+            dispatch<spread_bits, float>(at._M_p, static_cast<unsigned>(at._M_offset), n, to);
+            mask.at.offset += static_cast<std::ptrdiff_t>(n);
+            return;
+        }
+    }
     for (std::size_t i = 0; i != n; ++i, static_cast<void>(++mask)) {
         if constexpr (Cursor::is_bias) {
             to[i] = static_cast<Element>(*mask.at);
         } else {
-            to[i] = mask.takes_part() ? 1 : 0;
-        }
-    }
-}
-template <iterator_of_words I>
-inline void read_mask(truth_cursor<stepping_iterator<I>>& mask, std::size_t n, unsigned char* to) {
-    if (mask.at.step == 1) {
-        const auto at = mask.at.first + mask.at.offset;
-        dispatch<spread_bits, float>(at._M_p, static_cast<unsigned>(at._M_offset), n, to);
-        mask.at.offset += static_cast<std::ptrdiff_t>(n);
-    } else {
-        for (std::size_t i = 0; i != n; ++i, static_cast<void>(++mask)) {
             to[i] = mask.takes_part() ? 1 : 0;
         }
     }
@@ -104,8 +105,10 @@ public:
             return of_one(at, count);
         }
         if (at == nullptr) {
-            for (std::size_t r = 0; r != count; ++r) {
-                read(row + r, buffer_ + r * n_);
+            const bool are_neighbours = mask_.inner == 1 && row % mask_.count + count <= mask_.count;
+            const std::size_t at_once = are_neighbours ? count : 1;
+            for (std::size_t r = 0; r != count; r += at_once) {
+                read(row + r, at_once * n_, buffer_ + r * n_);
             }
             return {buffer_, n_, count};
         }
@@ -123,7 +126,7 @@ private:
         const std::size_t rows = repeats ? count : 1;
         for (; ready_ < rows; ++ready_) {
             if (ready_ == 0) {
-                read(0, buffer_);
+                read(0, n_, buffer_);
                 continue;
             }
             for (std::size_t i = 0; i != n_; ++i) {
@@ -132,9 +135,9 @@ private:
         }
         return {buffer_, repeats ? n_ : 0, count};
     }
-    void read(std::size_t row, element* to) const {
+    void read(std::size_t row, std::size_t size, element* to) const {
         auto mask = mask_.of(row);
-        read_mask(mask, n_, to);
+        read_mask(mask, size, to);
     }
 
     const Mask& mask_;
