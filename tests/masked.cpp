@@ -299,13 +299,56 @@ TEMPLATE_TEST_CASE("masked_softmax keeps its bounds under logits and biases of a
     }
 }
 
+// Rows that the kernels do with the bias where they load it.
+TEMPLATE_TEST_CASE("masked_softmax keeps its bounds under biases and temperatures that do not divide", "",
+                   float, double) {
+    using real = TestType;
+    random_numbers random(31);
+    constexpr double temperatures[] = {1, 0.3, 1.7, 8, 11.3, 1e-3};
+    std::vector<std::size_t> sizes;
+    for (std::size_t n = 1; n <= 130; n += is_sanitized ? 13 : 1) {
+        sizes.push_back(n);
+    }
+    sizes.insert(sizes.end(), {511, 512, 513, 2047, 2048, 2049});
+    std::size_t number = 0;
+    for (const std::size_t n : sizes) {
+        const double t = temperatures[number++ % std::size(temperatures)];
+        masked_case<real> row = case_of<real>(kind::bias, n, 20 * t, random);
+        row.options.temperature = static_cast<real>(t);
+        const std::size_t hole = n > 2 ? number % 4 : 0; // -inf first, last, in the middle, nowhere
+        for (std::size_t c = 0; c != n; ++c) {
+            switch (number % 3) {
+            case 0: // they cancel
+                row.bias[c] = static_cast<real>(1e4 * random.normal());
+                row.x[c] -= static_cast<real>(t) * row.bias[c];
+                break;
+            case 1:
+                row.bias[c] = static_cast<real>(-0.0884 * static_cast<double>(c) + random.normal());
+                break;
+            default:
+                row.bias[c] = static_cast<real>(1e4 * random.normal());
+                break;
+            }
+            if ((hole == 1 && c == 0) || (hole == 2 && c == n - 1) || (hole == 3 && c % 3 == 1)) {
+                row.part[c] = false;
+                row.bias[c] = -inf<real>;
+                row.x[c] = number % 2 == 0 ? nan_of<real> : std::numeric_limits<real>::max();
+            }
+        }
+        const masked_oracle<real> exact(row);
+        on_every_instruction_set([&] {
+            examine(kind::bias, row, exact, std::to_string(n) + " logits, T = " + std::to_string(t));
+        });
+    }
+}
+
 TEMPLATE_TEST_CASE("masked_softmax has the bits of softmax under masks that exclude nothing, or the end", "",
                    float, double) {
     using real = TestType;
     on_every_instruction_set([] {
         random_numbers random(3);
-        for (std::size_t n = 1; n <= 3000; n += n < 130 ? 1 : 311) {
-            for (const double t : {1.0, 0.7, inf<double>}) {
+        for (std::size_t n = 1; n <= 3000; n += n < 130 || (n > 2040 && n < 2050) ? 1 : n == 2040 ? 5 : 191) {
+            for (const double t : {1.0, 0.7, 11.3, inf<double>}) {
                 std::vector<real> x(n), expected(n), found(n), log_expected(n);
                 for (real& v : x) {
                     v = static_cast<real>(5 * random.normal());
@@ -349,13 +392,19 @@ TEMPLATE_TEST_CASE("masked_softmax has the bits of truth values under a bias of 
     using real = TestType;
     on_every_instruction_set([] {
         random_numbers random(4);
-        for (const std::size_t n : {1U, 5U, 16U, 33U, 100U, 2100U}) {
+        for (std::size_t n = 1; n <= 2100; n += n < 70 ? 1 : 203) {
             auto row = case_of<real>(kind::selecting_bias, n, 3, random);
-            std::vector<real> by_bias(n), by_truth(n);
-            for (const double sink : {-inf<double>, 0.5}) {
-                smx::masked_softmax(row.x, row.bias, by_bias, {.temperature = 0.7, .sink = sink});
-                smx::masked_softmax(row.x, row.part, by_truth, {.temperature = 0.7, .sink = sink});
-                CHECK(same_bits(by_bias, by_truth));
+            std::vector<real> by_bias(n), by_truth(n), by_bytes(n);
+            const std::vector<unsigned char> bytes(row.part.begin(), row.part.end());
+            for (const double t : {1.0, 0.7, 8.0}) {
+                for (const double sink : {-inf<double>, 0.5}) {
+                    const smx::masked_options<real> options{.temperature = t, .sink = sink};
+                    smx::masked_softmax(row.x, row.bias, by_bias, options);
+                    smx::masked_softmax(row.x, row.part, by_truth, options);
+                    smx::masked_softmax(row.x, bytes, by_bytes, options);
+                    CHECK(same_bits(by_bias, by_truth));
+                    CHECK(same_bits(by_bytes, by_truth));
+                }
             }
         }
     });
@@ -366,8 +415,17 @@ TEMPLATE_TEST_CASE("masked_softmax of a batch has the bits of its rows under eve
     using real = TestType;
     on_every_instruction_set([] {
         random_numbers random(8);
-        for (const smx::shape s :
-             {smx::shape{6, 5}, {6, 40}, {6, 700}, {4, 5000}, {2, 33, 3}, {3, 7, 4}, {1, 5, 6}}) {
+        for (const smx::shape s : {smx::shape{6, 5},
+                                   {40, 3},
+                                   {37, 20},
+                                   {20, 130},
+                                   {6, 40},
+                                   {6, 700},
+                                   {5, 2048},
+                                   {4, 5000},
+                                   {2, 33, 3},
+                                   {3, 7, 4},
+                                   {1, 5, 6}}) {
             const std::size_t rows = s.outer * s.inner, n = s.classes;
             std::vector<real> x(rows * n), bias(rows * n), sinks(rows), found(x.size());
             std::vector<char> truth(rows * n);
@@ -465,6 +523,46 @@ TEST_CASE("masked_softmax uses the rows of a mask in turn under batches of sever
     CHECK(p[1] == 0);
     CHECK(p[4] == 0);
     CHECK(std::equal(p.begin(), p.begin() + 6, p.begin() + 6));
+}
+
+TEMPLATE_TEST_CASE("masked_softmax has the bits of a mask written out under one that is used in turn", "",
+                   float, double) {
+    using real = TestType;
+    on_every_instruction_set([] {
+        random_numbers random(12);
+        for (const std::size_t n : {1U, 3U, 16U, 65U, 127U, 128U, 600U}) {
+            for (const std::size_t count : {1U, 2U, 5U, 20U}) {
+                const smx::shape s{40, n};
+                std::vector<real> x(40 * n), bias(count * n), found(x.size()), expected(x.size());
+                for (real& v : x) {
+                    v = static_cast<real>(3 * random.normal());
+                }
+                for (real& b : bias) {
+                    b = random.below(4) == 0 ? -inf<real> : static_cast<real>(random.normal());
+                }
+                std::vector<bool> bits(bias.size());
+                for (std::size_t i = 0; i != bits.size(); ++i) { // every third row has nothing left
+                    bits[i] = bias[i] > 0 && i / n % 3 != 2;
+                }
+                const std::vector<unsigned char> bytes(bits.begin(), bits.end());
+                const auto check = [&](const auto& mask) {
+                    auto whole = mask;
+                    for (std::size_t i = mask.size(); i != x.size(); ++i) {
+                        whole.push_back(mask[i % mask.size()]);
+                    }
+                    for (const double t : {1.0, 1.7}) {
+                        const smx::masked_options<real> options{.temperature = t};
+                        smx::masked_softmax(x, mask, found, s, options);
+                        smx::masked_softmax(x, whole, expected, s, options);
+                        CHECK(same_bits(found, expected));
+                    }
+                };
+                check(bias);
+                check(bits);
+                check(bytes);
+            }
+        }
+    });
 }
 
 TEMPLATE_TEST_CASE(

@@ -149,16 +149,53 @@ struct exp2_coefficients<double> {
                                     0x1.ebfbdff82c59dp-3,  0x1.62e42fefa39efp-1};
 };
 
+// How terms may differ from those of logits alone: in some lanes they are 0, and exponents may have a small rest e that x has no
+// room for, (x + e) c.
+struct plain_terms {
+    template <class P>
+    SMX_INLINE P clamped(const P& x, const P& lowest) const {
+        return larger(lowest, x);
+    }
+    template <class P>
+    SMX_INLINE void add_rest(P&, int, const P&) const {}
+    template <class P>
+    SMX_INLINE P of(const P& term, int) const {
+        return term;
+    }
+#if SMX_GCC_X86
+    template <class P>
+    SMX_INLINE P scaled(const P& p, const P& n, int) const {
+        return scaled_by_power(p, n);
+    }
+#endif
+};
+template <int K, class P>
+struct selected_terms : plain_terms {
+    lane_set<P> lanes[K];
+
+    SMX_INLINE P of(const P& term, int k) const { return lanes[k].only(term); }
+#if SMX_GCC_X86
+    SMX_INLINE P scaled(const P& p, const P& n, int k) const { return scaled_by_power(p, n, lanes[k]); }
+#endif
+};
+template <int K, class P>
+struct corrected_terms : selected_terms<K, P> {
+    P e[K];
+
+    SMX_INLINE P clamped(const P& x, const P&) const { return x; } // the lanes below are none of the selected
+    SMX_INLINE void add_rest(P& r, int k, const P& hi) const { r = multiply_add(e[k], hi, r); }
+};
+
 // x[k] <- 2^(x[k] c - N + lift), of K vectors step by step: GCC leaves the chains of whole vectors one after
 // another. Error: below 1.9 ulp (polynomial step 1/2, r 2^k just below 1/2, reduction 0.35). Any x up to the
 // row's maximum, also -inf, gives a finite term; NaN gives NaN. The clamp is on x, in front: one operation,
 // and r is never infinite. Each vector has its own row if Stride is 1, all have q[0] if it is 0.
-template <int Stride = 0, int K, class P>
-SMX_INLINE void exponentials(P (&x)[K], const row_reference<P>* q) {
+template <int Stride = 0, int K, class P, class Kind = plain_terms>
+SMX_INLINE void exponentials(P (&x)[K], const row_reference<P>* q, const Kind& kind = {}) {
     using Real = typename P::real;
     constexpr int degree = sizeof(exp2_coefficients<Real>::of) / sizeof(Real);
     P z[K], r[K], p[K];
-    SMX_UNROLL for (int k = 0; k < K; ++k) x[k] = larger(q[k * Stride].lowest, x[k]);
+    SMX_UNROLL for (int k = 0; k < K; ++k) x[k] = kind.clamped(x[k], q[k * Stride].lowest);
     if constexpr (is_fused<P>) {
         SMX_UNROLL for (int k = 0; k < K; ++k) z[k] = opaque(fma(x[k], q->hi, q[k * Stride].magic));
         SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = opaque(q[k * Stride].magic - z[k]);
@@ -172,6 +209,7 @@ SMX_INLINE void exponentials(P (&x)[K], const row_reference<P>* q) {
             r[k] = opaque(r[k] + u * q->lower) + opaque(l * q->hi + x[k] * q->lo);
         }
     }
+    SMX_UNROLL for (int k = 0; k < K; ++k) kind.add_rest(r[k], k, q->hi);
     SMX_UNROLL for (int k = 0; k < K; ++k) p[k] = splat<P>(exp2_coefficients<Real>::of[0]);
     SMX_UNROLL for (int c = 1; c < degree; ++c) {
         const P next = splat<P>(exp2_coefficients<Real>::of[c]);
@@ -180,7 +218,7 @@ SMX_INLINE void exponentials(P (&x)[K], const row_reference<P>* q) {
     SMX_UNROLL for (int k = 0; k < K; ++k) z[k] = power_of_field(z[k]);
     SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = r[k] * z[k];
     SMX_UNROLL for (int k = 0; k < K; ++k) x[k] =
-        multiply_add(r[k], p[k], z[k]); // one step shorter than (1 + r p) 2^k
+        kind.of(multiply_add(r[k], p[k], z[k]), k); // one step shorter than (1 + r p) 2^k
 }
 
 // Whether a term has the same digits wherever it is computed: not with the excess digits of x87, nor where -ffast-math

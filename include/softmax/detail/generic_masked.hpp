@@ -38,7 +38,7 @@ public:
           bias_(bias) {}
 
     constexpr double_word<Work> operator()(const Work& x, const Work& bias) const {
-        const auto distance = factor_.exponent(x);
+        const auto distance = factor_.template exponent<true>(x);
         if (bias == bias_ || !is_number(distance.hi)) {
             return distance;
         }
@@ -50,7 +50,7 @@ public:
     }
     // A sink is beside all that: it is neither divided nor biased.
     constexpr double_word<Work> of_sink(const Work& sink) const {
-        const auto distance = factor_.exponent(Work(0.0));
+        const auto distance = factor_.template exponent<true>(Work(0.0));
         if (!is_number(distance.hi)) {
             return distance;
         }

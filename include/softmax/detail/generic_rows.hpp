@@ -67,10 +67,11 @@ public:
         }
     }
 
-    // x is finite.
+    // x is finite. Whole: in two words also where e^exponent is 0, for sums with what makes up for that.
+    template <bool Whole = false>
     constexpr double_word<Work> exponent(const Work& x) const {
         if constexpr (std::floating_point<Work>) {
-            return divided(two_sum(x * scale_, -max_));
+            return divided<Whole>(two_sum(x * scale_, -max_));
         } else {
             return {(x - max_) / temperature_, Work(0.0)};
         }
@@ -89,7 +90,8 @@ public:
     }
 
 private:
-    // difference / temperature. The quotient's rounding error is worth having only where exp of it is not 0.
+    // difference / temperature. Unless Whole, the quotient's rounding error is worth having only where exp of it is not 0.
+    template <bool Whole>
     constexpr double_word<Work> divided(const double_word<Work>& difference) const {
         using limits = std::numeric_limits<Work>;
         if (temperature_ == 1) {
@@ -102,7 +104,9 @@ private:
             return {negative_infinity<Work>(), 0};
         }
         const Work quotient = difference.hi / temperature_;
-        if (quotient < -4 * limits::max_exponent) {
+        constexpr Work far = Whole ? constant::scale_by_power_of_two(Work(1), limits::max_exponent / 4)
+                                   : Work(4 * limits::max_exponent);
+        if (quotient < -far || (Whole && quotient > far)) {
             return {quotient, 0};
         }
         // Both moved away from the ends of the range, where the parts of the product overflow or are flushed.

@@ -16,6 +16,7 @@
 #include "divergence_rows.hpp"
 #include "loss_rows.hpp"
 #include "masked_rows.hpp"
+#include "masked_short_rows.hpp"
 #include "online_rows.hpp"
 #include "shared_rows.hpp"
 #include "transposition.hpp"
@@ -49,6 +50,9 @@ namespace smx::inline SMX_ABI::detail {
     SMX_KERNEL(void, Real,                                                                                   \
                (const Real*, Real*, std::size_t, const base2_scale<Real>*, const row_sum<Real>*),            \
                __VA_ARGS__)
+
+#define SMX_SHORT_MASKED(Real, Element, ...)                                                                 \
+    SMX_KERNEL(unsigned, Real, (const masked_job<Real, Element>*), masked_short_rows<__VA_ARGS__>)
 
 #define SMX_KERNELS_OF(Real)                                                                                 \
     SMX_MAP(Real, map_rows<softmax_operation>)                                                               \
@@ -90,9 +94,13 @@ namespace smx::inline SMX_ABI::detail {
     SMX_KERNEL(void, Real, (const backward_batch<Real>*),                                                    \
                backward_rows<masked_log_softmax_backward_formula>)                                           \
     SMX_KERNEL(bool, Real, (const Real*, Real*, std::size_t, const base2_scale<Real>*, double),              \
-               softmax_with_sink)                                                                            \
+               map_with_sink<false>)                                                                         \
     SMX_KERNEL(bool, Real, (const Real*, Real*, std::size_t, const base2_scale<Real>*, double),              \
-               log_softmax_with_sink)                                                                        \
+               map_with_sink<true>)                                                                          \
+    SMX_SHORT_MASKED(Real, unsigned char, sunk_rows)                                                         \
+    SMX_SHORT_MASKED(Real, unsigned char, selected_rows)                                                     \
+    SMX_SHORT_MASKED(Real, Real, biased_rows<false>)                                                         \
+    SMX_SHORT_MASKED(Real, Real, biased_rows<true>)                                                          \
     SMX_KERNEL(bool, Real,                                                                                   \
                (const Real*, const Real*, Real*, std::size_t, const base2_scale<Real>*, const double*),      \
                biased_softmax)                                                                               \
@@ -107,6 +115,7 @@ SMX_KERNEL(void, float, (const loss_rule<float>*, const loss_columns<float>*),
            column_losses<short_rows_of_losses>)
 
 #undef SMX_KERNELS_OF
+#undef SMX_SHORT_MASKED
 #undef SMX_PART
 #undef SMX_LOSS
 #undef SMX_MAP

@@ -219,6 +219,16 @@ SMX_INLINE P opaque(const P& from) {
     return p;
 }
 
+// Fetches what lies so many bytes behind p, if there is something.
+SMX_INLINE void prefetch_beyond(const void* p, std::size_t bytes) {
+    SMX_PREFETCH(std::bit_cast<const void*>(std::bit_cast<std::uintptr_t>(p) + bytes));
+}
+
+// Of a normal number above 0.
+SMX_INLINE bool is_power_of_two(double x) {
+    return std::bit_cast<std::uint64_t>(x) << (64 - format<double>::mantissa) == 0;
+}
+
 // One load where a number is used twice: GCC 12 reads it from memory for each use, and where vectors straddle cache lines that
 // is what binds (scaling in L2: 0.065 ns an element, so 0.045).
 template <class P, class Stored>
@@ -550,14 +560,34 @@ template <class Byte, int W>
 struct byte_lanes {
     typedef Byte type __attribute__((vector_size(W)));
 };
+#if SMX_GCC_X86
+// Count bytes, at most 16, in a vector of 16. (By way of a number: the load of a vector waits for what was stored into a part of it.)
+template <int Count>
+SMX_INLINE auto first_bytes(const unsigned char* bytes) {
+    using vector = typename byte_lanes<char, 16>::type;
+    struct result {
+        vector v;
+    } r;
+    if constexpr (Count == 16) {
+        std::memcpy(&r.v, bytes, sizeof r.v);
+    } else {
+        std::conditional_t<Count == 8, std::uint64_t,
+                           std::conditional_t<Count == 4, std::uint32_t, std::uint16_t>>
+            low;
+        static_assert(sizeof low == Count);
+        std::memcpy(&low, bytes, Count);
+        r = bits_as<result>(typename lanes_of<std::uint64_t, 2>::type{low, 0});
+    }
+    return r;
+}
+#endif
 // Bytes as integers as wide as the lanes of P. (GCC 12 converts vectors of them lane by lane; its builtins are declared in
 // config.hpp.)
 template <class P>
 SMX_INLINE typename P::bit_lanes widened(const unsigned char* bytes) {
 #if SMX_GCC_X86
     if constexpr (sizeof(P) > 16) {
-        typename byte_lanes<char, 16>::type m{};
-        std::memcpy(&m, bytes, P::width);
+        const auto m = first_bytes<P::width>(bytes).v;
         if constexpr (P::width == 16) {
             return {__builtin_ia32_pmovzxbd512_mask(m, decltype(P::bit_lanes::v){},
                                                     static_cast<unsigned short>(-1))};
@@ -591,6 +621,153 @@ SMX_INLINE P where_nonzero(const unsigned char* bytes, const P& yes, const P& no
     }
     return r;
 #endif
+}
+
+// Some lanes of a pack: as a number where the machine has registers for such, else as lanes of ones.
+template <class P>
+struct lane_set {
+    typename P::bit_lanes of;
+
+    // p in these lanes, 0 in the others, whatever it is there.
+    SMX_INLINE P only(const P& p) const {
+#if SMX_VECTORS
+        return bits_as<P>(bits_as<typename P::bit_lanes>(p).v & of.v);
+#else
+        P r;
+        for (int l = 0; l < P::width; ++l) {
+            r.v[l] = of.v[l] != 0 ? p.v[l] : typename P::real(0);
+        }
+        return r;
+#endif
+    }
+};
+#if SMX_GCC_X86
+template <class P>
+    requires has_scaling<P>
+struct lane_set<P> {
+    using bits = std::conditional_t<P::width == 16, unsigned short, unsigned char>;
+    bits of;
+
+    SMX_INLINE P only(const P& p) const {
+        if constexpr (P::width == 16) {
+            return {__builtin_ia32_blendmps_512_mask(typename P::lanes{}, p.v, of)};
+        } else {
+            return {__builtin_ia32_blendmpd_512_mask(typename P::lanes{}, p.v, of)};
+        }
+    }
+};
+// As without a set, and 0 in all other lanes.
+template <class Real, int W>
+SMX_INLINE pack<Real, W> scaled_by_power(const pack<Real, W>& v, const pack<Real, W>& n,
+                                         const lane_set<pack<Real, W>>& in) {
+    using P = pack<Real, W>;
+    if constexpr (sizeof(Real) == sizeof(float)) {
+        return {__builtin_ia32_scalefps512_mask(v.v, n.v, typename P::lanes{}, in.of, 4)};
+    } else {
+        return {__builtin_ia32_scalefpd512_mask(v.v, n.v, typename P::lanes{}, in.of, 4)};
+    }
+}
+#endif
+
+// The lanes where x is not below `least`, and b is other than `none`. NaN is neither.
+template <class P>
+SMX_INLINE void find_lanes(const P& x, const P& least, const P& b, const P& none, lane_set<P>& found) {
+#if SMX_GCC_X86
+    if constexpr (has_scaling<P>) {
+        constexpr int not_less = 5, not_equal = 4;
+        if constexpr (P::width == 16) {
+            const auto some =
+                __builtin_ia32_cmpps512_mask(x.v, least.v, not_less, static_cast<unsigned short>(-1), 4);
+            found.of = static_cast<unsigned short>(
+                __builtin_ia32_cmpps512_mask(b.v, none.v, not_equal, static_cast<unsigned short>(some), 4));
+        } else {
+            const auto some =
+                __builtin_ia32_cmppd512_mask(x.v, least.v, not_less, static_cast<unsigned char>(-1), 4);
+            found.of = static_cast<unsigned char>(
+                __builtin_ia32_cmppd512_mask(b.v, none.v, not_equal, static_cast<unsigned char>(some), 4));
+        }
+    } else
+#endif
+    {
+#if SMX_VECTORS
+        found.of.v = ~(x.v < least.v) & (b.v != none.v);
+#else
+        for (int l = 0; l < P::width; ++l) {
+            found.of.v[l] = !(x.v[l] < least.v[l]) && b.v[l] != none.v[l] ? -1 : 0;
+        }
+#endif
+    }
+}
+
+// The lanes of K packs whose bytes are other than 0.
+template <int K, class P>
+SMX_INLINE void find_nonzero(const unsigned char* bytes, lane_set<P> (&found)[K]) {
+#if SMX_GCC_X86
+    if constexpr (has_scaling<P> && K * P::width == 64) { // 4 packs cost half a vpmovzxbd
+        typename byte_lanes<char, 64>::type m;
+        std::memcpy(&m, bytes, sizeof m);
+        const std::uint64_t bits = __builtin_ia32_ptestmb512(m, m, static_cast<std::uint64_t>(-1));
+        for (int k = 0; k < K; ++k) {
+            found[k].of = static_cast<typename lane_set<P>::bits>(bits >> k * P::width);
+        }
+    } else if constexpr (has_scaling<P> && K * P::width == 32) {
+        typename byte_lanes<char, 32>::type m;
+        std::memcpy(&m, bytes, sizeof m);
+        const unsigned bits = __builtin_ia32_ptestmb256(m, m, static_cast<unsigned>(-1));
+        for (int k = 0; k < K; ++k) {
+            found[k].of = static_cast<typename lane_set<P>::bits>(bits >> k * P::width);
+        }
+    } else if constexpr (has_scaling<P>) {
+        for (int k = 0; k < K; ++k) {
+            const auto m = first_bytes<P::width>(bytes + k * P::width).v;
+            found[k].of = static_cast<typename lane_set<P>::bits>(
+                __builtin_ia32_ptestmb128(m, m, static_cast<unsigned short>(-1)));
+        }
+    } else
+#endif
+    {
+        for (int k = 0; k < K; ++k) {
+#if SMX_VECTORS
+            found[k].of.v = widened<P>(bytes + k * P::width).v != decltype(P::bit_lanes::v){};
+#else
+            for (int l = 0; l < P::width; ++l) {
+                found[k].of.v[l] = bytes[k * P::width + l] != 0 ? -1 : 0;
+            }
+#endif
+        }
+    }
+}
+
+#if SMX_VECTORS
+// Of bytes that repeat the bits, one for each lane.
+template <std::size_t... L, class Bytes>
+SMX_INLINE void spread_over_lanes(Bytes& bits, std::index_sequence<L...>) {
+    const Bytes one_of_eight = {static_cast<unsigned char>(1U << L % 8)...};
+    bits = __builtin_shufflevector(bits, bits, (L / 16 * 16 + L / 8 % 16)...) & one_of_eight;
+}
+#endif
+// 64 bytes at `to`: other than 0 where the bit is set.
+template <class P>
+SMX_INLINE void store_bits(unsigned char* to, std::uint64_t bits) {
+#if SMX_VECTORS
+    if constexpr (sizeof(P) > 16) { // (16 bytes are shuffled by SSSE3)
+        using part = std::conditional_t<sizeof(P) == 64, std::uint64_t, std::uint32_t>;
+        using lanes = typename lanes_of<part, int(sizeof(P) / sizeof(part))>::type;
+        using bytes = typename byte_lanes<unsigned char, int(sizeof(P))>::type;
+        for (std::size_t i = 0; i < 64; i += sizeof(P)) {
+            const lanes all = lanes{} + static_cast<part>(bits >> i);
+            bytes spread;
+            std::memcpy(&spread, &all, sizeof spread);
+            spread_over_lanes(spread, std::make_index_sequence<sizeof(P)>{});
+            std::memcpy(to + i, &spread, sizeof spread);
+        }
+    } else
+#endif
+    {
+        for (int i = 0; i < 64; ++i) {
+            to[i] = static_cast<unsigned char>(bits >> i & 1);
+        }
+    }
 }
 
 // The largest lane, and the sum of the lanes, halves first: lane l with lane l + W / 2, and so on down.

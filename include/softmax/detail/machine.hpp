@@ -41,7 +41,7 @@
 #if SMX_X86 && !defined(__clang__)
 #define SMX_GCC_X86 1
 #pragma GCC push_options
-#pragma GCC target("avx2,fma,avx512f,avx512vl")
+#pragma GCC target("avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")
 #pragma GCC pop_options
 #else
 #define SMX_GCC_X86 0

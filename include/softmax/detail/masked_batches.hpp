@@ -9,7 +9,9 @@
 #include "elements.hpp"
 #include "forward_batches.hpp"
 #include "generic_masked.hpp"
+#include "mask_rows.hpp"
 #include "masked_rows.hpp"
+#include "masked_short_rows.hpp"
 #include "masks.hpp"
 
 #include <concepts>
@@ -26,7 +28,6 @@ struct masked_softmax_route {
     static constexpr bool is_log = false;
     using whole_rows = softmax_route;
     using operation = softmax_operation;
-    using with_sink = softmax_with_sink;
     using backward = softmax_backward_route;
 };
 
@@ -50,7 +51,6 @@ struct masked_log_softmax_route {
     static constexpr bool is_log = true;
     using whole_rows = log_softmax_route;
     using operation = log_softmax_operation;
-    using with_sink = log_softmax_with_sink;
     using backward = masked_log_softmax_backward_route;
 };
 
@@ -87,12 +87,6 @@ constexpr void write_copies(O out, std::size_t count, const Value& value) {
     }
 }
 
-template <class Mask, class Real>
-inline constexpr bool is_kernel_mask = false;
-template <class M, class I, class Real>
-inline constexpr bool is_kernel_mask<range_mask<M, I>, Real> =
-    std::is_pointer_v<I> && (truth_row<M> ? sizeof(element_of<M>) == 1 : std::same_as<element_of<M>, Real>);
-
 // The rows of one call by the kernels, packed one after the other.
 template <class Route, class Real, class Mask>
 class masked_kernels {
@@ -111,7 +105,88 @@ public:
                 run_prefix(x + r * n, y + r * n, length, first + r);
                 write_copies(y + r * n + length, n - length, none);
             }
-        } else if constexpr (Mask::is_bias) {
+        } else if (is_short(n)) {
+            run_short(x, y, first, count, n);
+        } else {
+            run_with_care(x, y, first, count, n);
+        }
+    }
+
+private:
+    using element = kernel_element<Mask, Real>;
+    static constexpr Real none = excluded_output<Route, Real>();
+    static constexpr std::size_t longest_buffered_row = longest_tiled_row<Real> / sizeof(Real);
+
+    bool is_short(std::size_t n) const {
+        return !Route::is_log && n <= longest_short_row<Real> && !scale_.scaled;
+    }
+
+    void run_prefix(const Real* x, Real* y, std::size_t n, std::size_t row) const {
+        if (!call_.has_sink()) {
+            Route::whole_rows::run(x, y, 1, n, scale_);
+        } else if (n != 0 && !(is_short(n) && run_short_with_sink(x, y, n, row))) {
+            run_with_sink(x, y, n, everything{}, row);
+        }
+    }
+    template <class Cursor>
+    void run_with_sink(const Real* x, Real* y, std::size_t n, const Cursor& mask, std::size_t row) const {
+        const double sink = call_.sink_of(row);
+        if (!dispatch<map_with_sink<Route::is_log>, Real>(x, y, n, &scale_, sink)) {
+            masked_row_of_any<Route, Real>(x, x + n, mask, y, call_, row);
+        }
+    }
+    bool run_short_with_sink(const Real* x, Real* y, std::size_t n, std::size_t row) const {
+        const double sink = call_.sink_of(row);
+        const masked_job<Real, unsigned char> job{x, nullptr, 0, y, 1, n, &scale_, &sink};
+        return dispatch<masked_short_rows<sunk_rows>, Real>(&job) == 0;
+    }
+
+    void run_short(const Real* x, Real* y, std::size_t first, std::size_t count, std::size_t n) const {
+        mask_rows<Real, Mask> masks(mask_, n);
+        const std::size_t fit = room_of_group<Real> / n, most = fit < rows_of_group ? fit : rows_of_group;
+        double sinks[rows_of_group];
+        for (std::size_t r = 0; r != count;) {
+            const auto part = masks.of(first + r, count - r < most ? count - r : most);
+            for (std::size_t k = 0; k != part.count; ++k) {
+                sinks[k] = call_.sink_of(first + r + k);
+            }
+            const masked_job<Real, element> job{
+                x + r * n,  part.first, part.step, y + r * n,
+                part.count, n,          &scale_,   call_.has_sink() ? sinks : nullptr};
+            unsigned left = run_job(job);
+            for (std::size_t k = 0; left != 0; ++k, left >>= 1) {
+                if ((left & 1) != 0) {
+                    run_unusual(job, k, first + r + k);
+                }
+            }
+            r += part.count;
+        }
+    }
+    unsigned run_job(const masked_job<Real, element>& job) const {
+        if constexpr (!Mask::is_bias) {
+            return dispatch<masked_short_rows<selected_rows>, Real>(&job);
+        } else if (is_power_of_two(scale_.temperature)) {
+            return dispatch<masked_short_rows<biased_rows<false>>, Real>(&job);
+        } else {
+            return dispatch<masked_short_rows<biased_rows<true>>, Real>(&job);
+        }
+    }
+    // A row of a job: with nothing left, or for the other routes.
+    void run_unusual(const masked_job<Real, element>& job, std::size_t k, std::size_t row) const {
+        const element* const mask = job.mask + k * job.step;
+        bool any = false;
+        for (std::size_t i = 0; i != job.n && !any; ++i) {
+            any = takes_part<Real>(mask[i]);
+        }
+        if (any) {
+            run_with_care(job.x + k * job.n, job.y + k * job.n, row, 1, job.n);
+        } else {
+            write_copies(job.y + k * job.n, job.n, none);
+        }
+    }
+
+    void run_with_care(const Real* x, Real* y, std::size_t first, std::size_t count, std::size_t n) const {
+        if constexpr (Mask::is_bias) {
             for (std::size_t r = 0; r != count; ++r) {
                 run_biased(x + r * n, y + r * n, n, first + r);
             }
@@ -119,26 +194,6 @@ public:
             run_selected(x, y, first, count, n);
         }
     }
-
-private:
-    static constexpr Real none = excluded_output<Route, Real>();
-    static constexpr std::size_t longest_buffered_row = longest_tiled_row<Real> / sizeof(Real);
-
-    void run_prefix(const Real* x, Real* y, std::size_t n, std::size_t row) const {
-        if (!call_.has_sink()) {
-            Route::whole_rows::run(x, y, 1, n, scale_);
-        } else if (n != 0) {
-            run_with_sink(x, y, n, everything{}, row);
-        }
-    }
-    template <class Cursor>
-    void run_with_sink(const Real* x, Real* y, std::size_t n, const Cursor& mask, std::size_t row) const {
-        const double sink = call_.sink_of(row);
-        if (!dispatch<typename Route::with_sink, Real>(x, y, n, &scale_, sink)) {
-            masked_row_of_any<Route, Real>(x, x + n, mask, y, call_, row);
-        }
-    }
-
     // What is excluded becomes -inf, and 0 (or -inf) again where the row has no distribution.
     void run_selected(const Real* x, Real* y, std::size_t first, std::size_t count, std::size_t n) const {
         if (!call_.has_sink() && n <= longest_buffered_row) {
@@ -176,14 +231,16 @@ private:
     }
     // y = x where it takes part, else `excluded`.
     void select(const Real* x, Real* y, std::size_t n, std::size_t row, Real excluded) const {
-        if constexpr (has_pointer) {
-            if (mask_.neighbours(row) != nullptr) {
-                return dispatch<select_logits, Real>(x, mask_pointer(row), y, n, excluded);
-            }
+        if (const element* const mask = mask_pointer<Real>(mask_, row); mask != nullptr) {
+            return dispatch<select_logits, Real>(x, mask, y, n, excluded);
         }
+        constexpr std::size_t most = 1024;
+        element read[most + 64];
         auto mask = mask_.of(row);
-        for (std::size_t i = 0; i != n; ++i, static_cast<void>(++mask)) {
-            y[i] = mask.takes_part() ? x[i] : excluded;
+        for (std::size_t i = 0; i < n; i += most) {
+            const std::size_t size = n - i < most ? n - i : most;
+            read_mask(mask, size, read);
+            dispatch<select_logits, Real>(x + i, static_cast<const element*>(read), y + i, size, excluded);
         }
     }
 
@@ -191,11 +248,10 @@ private:
         if (is_selection_at(row, n)) { // the bits of a mask of truth values, and of no mask
             return run_selected(x, y, row, 1, n);
         }
-        if constexpr (!Route::is_log && has_pointer) {
-            const bool is_done = mask_.neighbours(row) != nullptr
-                                     ? run_biased_kernel(x, mask_pointer(row), y, n, row)
-                                     : run_gathered(x, y, n, row);
-            if (is_done) {
+        if constexpr (!Route::is_log) {
+            const element* const bias = mask_pointer<Real>(mask_, row);
+            if (bias != nullptr ? run_biased_kernel(x, bias, y, n, row)
+                                : n <= longest_tiled_row<Real> && run_gathered(x, y, n, row)) {
                 return;
             }
         }
@@ -211,20 +267,15 @@ private:
         }
         return true;
     }
-    // (Of an inner axis: such rows fit a tile.)
     SMX_NOINLINE bool run_gathered(const Real* x, Real* y, std::size_t n, std::size_t row) const {
         alignas(64) Real bias[longest_tiled_row<Real>];
         auto mask = mask_.of(row);
-        for (std::size_t i = 0; i != n; ++i, static_cast<void>(++mask)) {
-            bias[i] = *mask.at;
-        }
+        read_mask(mask, n, bias);
         return run_biased_kernel(x, bias, y, n, row);
     }
     bool is_selection_at(std::size_t row, std::size_t n) const {
-        if constexpr (has_pointer) {
-            if (mask_.neighbours(row) != nullptr) {
-                return dispatch<is_selection, Real>(mask_pointer(row), n);
-            }
+        if (const element* const bias = mask_pointer<Real>(mask_, row); bias != nullptr) {
+            return dispatch<is_selection, Real>(bias, n);
         }
         auto mask = mask_.of(row);
         std::size_t i = 0;
@@ -232,13 +283,6 @@ private:
             ++mask;
         }
         return i == n;
-    }
-
-    // Masks that the kernels read: bytes as truth values, and numbers of the type of the logits as a bias.
-    static constexpr bool has_pointer = is_kernel_mask<Mask, Real>;
-    using kernel_element = std::conditional_t<Mask::is_bias, Real, unsigned char>;
-    const kernel_element* mask_pointer(std::size_t row) const {
-        return static_cast<const kernel_element*>(static_cast<const void*>(mask_.neighbours(row)));
     }
 
     const Mask& mask_;

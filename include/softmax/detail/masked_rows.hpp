@@ -118,7 +118,9 @@ struct row_with_sink {
     }
 };
 
-struct softmax_with_sink {
+// Softmax of a row with a sink, or its logarithms.
+template <bool Log>
+struct map_with_sink {
     template <class M, class Real>
     SMX_INLINE static bool run(const Real* x, Real* y, std::size_t n, const base2_scale<Real>* c,
                                double sink) {
@@ -127,24 +129,12 @@ struct softmax_with_sink {
             return false;
         }
         const bool padded = row.x != x;
-        write_scaled_terms<M>(row.x, padded ? row.padded.result : y, row.size, *c, row.s.maximum,
-                              quotient<M>(1.0, row.s), Real(1));
-        row.padded.write(y, padded ? n : 0);
-        return true;
-    }
-};
-
-struct log_softmax_with_sink {
-    template <class M, class Real>
-    SMX_INLINE static bool run(const Real* x, Real* y, std::size_t n, const base2_scale<Real>* c,
-                               double sink) {
-        row_with_sink<M> row(x, n);
-        if (!row.add_up(*c, sink)) {
-            return false;
+        Real* const to = padded ? row.padded.result : y;
+        if constexpr (Log) {
+            write_logs<M>(row.x, to, row.size, {row.s.maximum, log_of_sum<M>(row.s), *c});
+        } else {
+            write_scaled_terms<M>(row.x, to, row.size, *c, row.s.maximum, quotient<M>(1.0, row.s), Real(1));
         }
-        const bool padded = row.x != x;
-        write_logs<M>(row.x, padded ? row.padded.result : y, row.size,
-                      {row.s.maximum, log_of_sum<M>(row.s), *c});
         row.padded.write(y, padded ? n : 0);
         return true;
     }

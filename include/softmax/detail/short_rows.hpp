@@ -65,11 +65,13 @@ struct softmax_group : short_group<M> {
             return false;
         }
         invert_sums(count);
-        write(y, count, n);
+        for (std::size_t r = 0; r < count; ++r) {
+            write_row(y + r * n, r, count, n);
+        }
         return true;
     }
 
-private:
+protected:
     SMX_INLINE void invert_sums(std::size_t count) {
         using D = typename M::wide;
         for (std::size_t r = 0; r < count; r += D::width) {
@@ -80,19 +82,17 @@ private:
         }
     }
 
-    // A row shorter than a chunk runs over into the next one, which is written after it.
-    SMX_INLINE void write(Real* y, std::size_t count, std::size_t n) {
-        for (std::size_t r = 0; r < count; ++r, y += n) {
-            const P h = splat<P>(hi[r]), l = splat<P>(lo[r]);
-            if (n >= lanes || r * n + lanes > count * n) {
-                P last[M::parts];
-                this->load_terms(r, n, chunk_at<M>(n - 1, n), last);
-                write_short_row<M>(term + r * n, last, y, n, h, l);
-                continue;
-            }
-            for (std::size_t i = 0; i < n; i += w) {
-                store(y + i, normal_times(load_once<P>(term + r * n + i), h, l));
-            }
+    // Row r of `count`, to y. A row shorter than a chunk runs over into the next one, which is written after it.
+    SMX_INLINE void write_row(Real* y, std::size_t r, std::size_t count, std::size_t n) {
+        const P h = splat<P>(hi[r]), l = splat<P>(lo[r]);
+        if (n >= lanes || r * n + lanes > count * n) {
+            P last[M::parts];
+            this->load_terms(r, n, chunk_at<M>(n - 1, n), last);
+            write_short_row<M>(term + r * n, last, y, n, h, l);
+            return;
+        }
+        for (std::size_t i = 0; i < n; i += w) {
+            store(y + i, normal_times(load_once<P>(term + r * n + i), h, l));
         }
     }
 };

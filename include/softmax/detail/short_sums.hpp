@@ -54,35 +54,36 @@ struct zero_reference {
 
 // The terms by the instruction that scales: it needs no clamp from above, since what is too large becomes infinite or NaN
 // and is seen in the sum, and no shift. The bits are those of exponentials().
-template <int K, class P>
-SMX_INLINE void terms_by_scaling(P (&x)[K], const row_reference<P>& q) {
+template <int K, class P, class Kind>
+SMX_INLINE void terms_by_scaling(P (&x)[K], const row_reference<P>& q, const Kind& kind) {
     using Real = typename P::real;
     constexpr int degree = sizeof(exp2_coefficients<Real>::of) / sizeof(Real);
     constexpr Real one = std::bit_cast<Real>(
         static_cast<typename P::bits>(format<Real>::bias + term_range<Real>::lift) << format<Real>::mantissa);
     P n[K], r[K], p[K];
-    SMX_UNROLL for (int k = 0; k < K; ++k) x[k] = larger(q.lowest, x[k]);
+    SMX_UNROLL for (int k = 0; k < K; ++k) x[k] = kind.clamped(x[k], q.lowest);
     SMX_UNROLL for (int k = 0; k < K; ++k) n[k] = opaque(fma(x[k], q.hi, q.magic));
     SMX_UNROLL for (int k = 0; k < K; ++k) n[k] = opaque(n[k] - q.magic);
     SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = fma(x[k], q.hi, P{-n[k].v});
     SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = fma(x[k], q.lo, r[k]);
+    SMX_UNROLL for (int k = 0; k < K; ++k) kind.add_rest(r[k], k, q.hi);
     SMX_UNROLL for (int k = 0; k < K; ++k) p[k] = splat<P>(exp2_coefficients<Real>::of[0] * one);
     SMX_UNROLL for (int c = 1; c < degree; ++c) {
         const P next = splat<P>(exp2_coefficients<Real>::of[c] * one);
         SMX_UNROLL for (int k = 0; k < K; ++k) p[k] = fma(p[k], r[k], next);
     }
     SMX_UNROLL for (int k = 0; k < K; ++k) p[k] = fma(p[k], r[k], splat<P>(one));
-    SMX_UNROLL for (int k = 0; k < K; ++k) x[k] = scaled_by_power(p[k], n[k]);
+    SMX_UNROLL for (int k = 0; k < K; ++k) x[k] = kind.scaled(p[k], n[k], k);
 }
 
 // v <- terms, by the reference 0 or by one that is at least the maximum of the row.
-template <int K, class P>
-SMX_INLINE void short_terms(P (&v)[K], const zero_reference<P>& q) {
+template <int K, class P, class Kind = plain_terms>
+SMX_INLINE void short_terms(P (&v)[K], const zero_reference<P>& q, const Kind& kind = {}) {
     if constexpr (has_scaling<P>) {
-        terms_by_scaling(v, q.row);
+        terms_by_scaling(v, q.row, kind);
     } else {
         SMX_UNROLL for (int k = 0; k < K; ++k) v[k] = smaller(q.highest, v[k]);
-        exponentials(v, &q.row);
+        exponentials(v, &q.row, kind);
     }
 }
 template <int K, class P>
@@ -103,22 +104,42 @@ struct running_maximum {
     SMX_INLINE void see(const P& v) { lanes = larger(v, lanes); }
 };
 
+// v <- the terms of K vectors of logits from x on, or of a chunk of them. Masked rows have these functions, and row_at(), for
+// themselves: for what they have in place of a pointer.
+template <int K, class P, class Reference, class Maximum, class Real>
+SMX_INLINE void terms_from(const Real* x, P (&v)[K], const Reference& q, Maximum& maximum) {
+    SMX_UNROLL for (int k = 0; k < K; ++k) v[k] = load<P>(x + std::size_t(k) * P::width);
+    SMX_UNROLL for (int k = 0; k < K; ++k) maximum.see(v[k]);
+    short_terms(v, q);
+}
+template <class M, int K, class P, class Reference, class Maximum, class Real>
+SMX_INLINE void terms_of_chunk(const Real* x, const chunk& c, P (&v)[K], const Reference& q,
+                               Maximum& maximum) {
+    load_logits<M>(x, c, v);
+    SMX_UNROLL for (int k = 0; k < K; ++k) maximum.see(v[k]);
+    short_terms(v, q);
+}
+
+// Row r of rows of n that begin at x.
+template <class Real>
+SMX_INLINE const Real* row_at(const Real* x, std::size_t r, std::size_t n) {
+    return x + r * n;
+}
+
 // 4 vectors of logits at x to terms at y.
-template <class M, class Reference, class Maximum, class Real = typename M::real>
-SMX_INLINE void store_terms(const Real* x, Real* y, const Reference& q, Maximum& maximum) {
+template <class M, class X, class Reference, class Maximum, class Real = typename M::real>
+SMX_INLINE void store_terms(const X& x, Real* y, const Reference& q, Maximum& maximum) {
     constexpr std::size_t w = M::width;
     typename M::vector v[4];
-    SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) v[k] = load<typename M::vector>(x + k * w);
-    SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) maximum.see(v[k]);
-    short_terms(v, q);
+    terms_from(x, v, q, maximum);
     SMX_UNROLL for (std::size_t k = 0; k < 4; ++k) store(y + k * w, v[k]);
 }
 
 // The sum of the terms of a row, which are left at `term`, those of the last chunk in `last` alone. 4 vectors at a time: the
 // additions, in the order of the chunks, fit between their multiplications. y: what will be written.
-template <class M, class Reference, class Maximum, class Real = typename M::real,
+template <class M, class X, class Reference, class Maximum, class Real = typename M::real,
           class V = typename M::vector>
-SMX_INLINE double_word<double> sum_short_terms(const Real* x, std::size_t n, const Reference& q, Real* term,
+SMX_INLINE double_word<double> sum_short_terms(const X& x, std::size_t n, const Reference& q, Real* term,
                                                V (&last)[M::parts], const Real* y, Maximum& maximum) {
     constexpr std::size_t lanes = M::lanes, w = M::width, line = 64 / sizeof(Real);
     tally<M> sum;
@@ -140,11 +161,7 @@ SMX_INLINE double_word<double> sum_short_terms(const Real* x, std::size_t n, con
         compute_4();
     }
     for (; i + lanes < n; i += lanes) {
-        SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) {
-            last[h] = load<V>(x + i + h * w);
-            maximum.see(last[h]);
-        }
-        short_terms(last, q);
+        terms_from(x + i, last, q, maximum);
         SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) store(term + i + h * w, last[h]);
         if (M::parts > 1 && i == 0) { // no more than 2 chunks: 32 floats 18 ns instead of 24 (AVX2)
             SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) sum.add(last[h], int(h));
@@ -152,9 +169,7 @@ SMX_INLINE double_word<double> sum_short_terms(const Real* x, std::size_t n, con
         }
     }
     const chunk c = chunk_at<M>(i, n);
-    load_logits<M>(x, c, last);
-    SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) maximum.see(last[h]);
-    short_terms(last, q);
+    terms_of_chunk<M>(x, c, last, q, maximum);
     for (; added + step <= i; added += step) {
         add_4(term + added);
     }
@@ -165,16 +180,21 @@ SMX_INLINE double_word<double> sum_short_terms(const Real* x, std::size_t n, con
     return sum.total();
 }
 
-// Some rows, 4 vectors of logits at least and `room` logits at most, and their sums.
+// A group has room for two of the longest rows, or for more shorter ones.
+template <class Real>
+inline constexpr std::size_t room_of_group = 2 * longest_short_row<Real>;
+inline constexpr std::size_t rows_of_group = 16;
+// Shorter rows are computed as one run, without regard to where a row ends. ns an element, as a run / by itself, Zen 5:
+// 64 floats 0.18 / 0.27, 100 0.19 / 0.26, 1000 0.20 / 0.15.
+inline constexpr std::size_t shortest_row_by_itself = 128;
+
+// Some rows, `room` logits at most, and their sums.
 template <class M>
 struct short_group {
     using P = typename M::vector;
     using Real = typename M::real;
-    static constexpr std::size_t rows = 16, w = M::width, lanes = M::lanes,
-                                 room = 2 * longest_short_row<Real>;
-    // Shorter rows are computed as one run, without regard to where a row ends. ns an element, as a run / by itself, Zen 5:
-    // 64 floats 0.18 / 0.27, 100 0.19 / 0.26, 1000 0.20 / 0.15.
-    static constexpr std::size_t shortest_row_by_itself = 128;
+    static constexpr std::size_t rows = rows_of_group, w = M::width, lanes = M::lanes,
+                                 room = room_of_group<Real>;
     alignas(64) Real term[room + lanes];
     alignas(64) double sum[rows], error[rows];
     alignas(64) Real maximum[rows], top[rows], magic[rows], lowest[rows];
@@ -204,6 +224,22 @@ struct short_group {
         SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) v[h] = load<P>(term + r * n + c.at + h * w);
     }
 
+protected:
+    // The terms of all rows by one reference, and their sums: false if one of these is unusual. `largest` sees all logits.
+    template <class X, class Reference, class Maximum>
+    SMX_INLINE bool sum_all(const X& x, const Real* y, std::size_t count, std::size_t n, const Reference& q,
+                            Maximum& largest) {
+        if (n < shortest_row_by_itself && count * n >= 4 * w) {
+            compute_terms(x, count * n, q, largest);
+            return add_terms(count, n);
+        }
+        bool fits = true;
+        for (std::size_t r = 0; r < count; ++r) {
+            fits = sum_row(row_at(x, r, n), y, r, n, q, largest) && fits;
+        }
+        return fits;
+    }
+
 private:
     SMX_INLINE void find_maxima(const Real* x, std::size_t count, std::size_t n) {
         for (std::size_t r = 0; r < count; ++r) {
@@ -215,26 +251,22 @@ private:
     SMX_INLINE bool sum_by_zero(const Real* x, const Real* y, std::size_t count, std::size_t n,
                                 const base2_scale<Real>& c) {
         const zero_reference<P> q(c);
+        no_maximum none;
+        if constexpr (!With_maxima) {
+            return sum_all(x, y, count, n, q, none);
+        }
         bool fits = true;
         if (n < shortest_row_by_itself) {
-            if constexpr (With_maxima) {
-                find_maxima(x, count, n);
-            }
-            compute_terms(x, count * n, q);
-            fits = add_terms(count, n);
+            find_maxima(x, count, n);
+            fits = sum_all(x, y, count, n, q, none);
         } else {
             for (std::size_t r = 0; r < count; ++r) {
-                if constexpr (With_maxima) {
-                    running_maximum<P> top_of_row;
-                    fits = sum_row(x, y, r, n, q, top_of_row) && fits;
-                    maximum[r] = largest_lane(top_of_row.lanes);
-                } else {
-                    no_maximum none;
-                    fits = sum_row(x, y, r, n, q, none) && fits;
-                }
+                running_maximum<P> top_of_row;
+                fits = sum_row(x + r * n, y, r, n, q, top_of_row) && fits;
+                maximum[r] = largest_lane(top_of_row.lanes);
             }
         }
-        for (std::size_t r = 0; With_maxima && r < count; r += w) {
+        for (std::size_t r = 0; r < count; r += w) {
             P t[1] = {load<P>(maximum + r)};
             short_terms(t, q);
             store(top + r, t[0]);
@@ -263,16 +295,16 @@ private:
             q.magic = splat<P>(magic[r]);
             q.lowest = splat<P>(lowest[r]);
             no_maximum none;
-            fits = sum_row(x, y, r, n, q, none) && fits;
+            fits = sum_row(x + r * n, y, r, n, q, none) && fits;
         }
         return fits;
     }
 
-    SMX_INLINE void compute_terms(const Real* x, std::size_t size, const zero_reference<P>& q) {
+    template <class X, class Reference, class Maximum>
+    SMX_INLINE void compute_terms(const X& x, std::size_t size, const Reference& q, Maximum& largest) {
         for (std::size_t i = 0; i < size; i += 4 * w) {
             const std::size_t at = i + 4 * w <= size ? i : size - 4 * w;
-            no_maximum none;
-            store_terms<M>(x + at, term + at, q, none);
+            store_terms<M>(x + at, term + at, q, largest);
         }
     }
     // False if one of them is unusual.
@@ -307,11 +339,12 @@ private:
         }
         return fits;
     }
-    template <class Reference, class Maximum>
-    SMX_INLINE bool sum_row(const Real* x, const Real* y, std::size_t r, std::size_t n, const Reference& q,
+    // x: row r.
+    template <class X, class Reference, class Maximum>
+    SMX_INLINE bool sum_row(const X& x, const Real* y, std::size_t r, std::size_t n, const Reference& q,
                             Maximum& top_of_row) {
         P last[M::parts];
-        const auto s = sum_short_terms<M>(x + r * n, n, q, term + r * n, last, y + r * n, top_of_row);
+        const auto s = sum_short_terms<M>(x, n, q, term + r * n, last, y + r * n, top_of_row);
         store_results<M>(term + r * n, n, last);
         return take_sum(r, s);
     }
