@@ -27,8 +27,8 @@ using big =
 
 // 3 of a probability and 3 of what it is multiplied with, in ulp of the larger of the loss and (4 epsilon T)^2.
 constexpr double divergence_bound = 6;
-constexpr double divergence_gradient_bound =
-    4; // of T max(s, t) min(1, the largest |log(t / s)| + 16 epsilon)
+// Of T max(s, t) min(1, the largest |log(t / s)| + 16 epsilon): two probabilities, and T moves both across a power of two.
+constexpr double divergence_gradient_bound = 8;
 
 template <class Real>
 using options_of = smx::distillation_options<Real>;
@@ -95,6 +95,7 @@ const std::vector<student_kind<Real>>& students() {
              return y;
          }},
         {"3 above", [](Real y, random_numbers&) { return y + 3; }},
+        {"uniform", [](Real, random_numbers&) { return static_cast<Real>(0.1); }},
     };
     return all;
 }
@@ -161,6 +162,11 @@ TEMPLATE_TEST_CASE("kl_divergence keeps its bounds under rows from far apart to 
                            temperature_of<real>(2));
         examine_pair<real>(distributions<real>()[0], kind, 30, temperature_of<real>(1e5));
         examine_pair<real>(distributions<real>()[1], kind, 30, temperature_of<real>(1e-3));
+    }
+    // Many temperatures: how much a last place is of both probabilities and of T times them varies by a factor of 2.
+    for (std::size_t k = 0; k != (is_sanitized ? 10 : 400); ++k) {
+        examine_pair<real>(distributions<real>()[1], students<real>().back(), 30 + k % 41,
+                           temperature_of<real>(0.3) + temperature_of<real>(k) / 97);
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include "support/accuracy.hpp"
 #include "support/instruction_sets.hpp"
+#include "support/oracle_masked.hpp"
 #include "support/sanitizers.hpp"
 
 #include <algorithm>
@@ -32,7 +33,7 @@ constexpr Real nan_of = std::numeric_limits<Real>::quiet_NaN();
 // tanh rounds x / T to the type, and is the type's: a bound of its own. Floats are computed in double.
 template <class Real>
 double bound_of(double softcap) {
-    return 3 + (softcap > 0 && !std::is_same_v<Real, float> ? 2 * softcap : 0);
+    return 3 + (softcap > 0 && !std::is_same_v<Real, float> ? 4 * softcap : 0);
 }
 
 // One row with its mask in the one form that says all, and what a sink and a cap add.
@@ -42,50 +43,6 @@ struct masked_case {
     std::vector<bool> part;
     std::vector<Real> bias;
     smx::masked_options<Real> options;
-};
-
-template <class Real>
-class masked_oracle {
-public:
-    using wide = oracle::wide_t<Real>;
-
-    explicit masked_oracle(const masked_case<Real>& row) {
-        using std::exp;
-        using std::tanh;
-        const wide t(row.options.temperature), cap(row.options.softcap), sink(row.options.sink);
-        const bool has_sink = row.options.sink > -inf<Real>;
-        std::size_t top = 0;
-        for (std::size_t c = 0; c != row.x.size(); ++c) {
-            wide v = row.part[c] ? wide(wide(row.x[c]) / t) : wide(0);
-            v = row.options.softcap > 0 ? wide(cap * tanh(wide(v / cap))) : v;
-            z_.push_back(wide(v + (row.part[c] ? wide(row.bias[c]) : wide(0))));
-            if (row.part[c] && (!any_ || z_[c] > z_[top])) {
-                top = c;
-                any_ = true;
-            }
-        }
-        if (!any_) {
-            return;
-        }
-        const bool sink_leads = has_sink && sink > z_[top];
-        top_ = sink_leads ? sink : z_[top];
-        others_ = has_sink && !sink_leads ? wide(exp(wide(sink - top_))) : wide(0);
-        for (std::size_t c = 0; c != row.x.size(); ++c) {
-            if (row.part[c] && (sink_leads || c != top)) {
-                others_ += exp(wide(z_[c] - top_));
-            }
-        }
-    }
-    wide probability(std::size_t c) const {
-        using std::exp;
-        return exp(wide(z_[c] - top_)) / (1 + others_);
-    }
-    wide log_probability(std::size_t c) const { return z_[c] - top_ - oracle::log1p_of(others_); }
-
-private:
-    std::vector<wide> z_;
-    bool any_ = false;
-    wide top_ = 0, others_ = 0;
 };
 
 enum class kind {
@@ -189,7 +146,7 @@ bool same_bits(const std::vector<Real>& a, const std::vector<Real>& b) {
 }
 
 template <class Real>
-void examine(kind k, const masked_case<Real>& row, const masked_oracle<Real>& exact,
+void examine(kind k, const masked_case<Real>& row, const oracle::masked_row<Real>& exact,
              const std::string& where) {
     const std::size_t n = row.x.size();
     const double cap = static_cast<double>(row.options.softcap);
@@ -233,7 +190,8 @@ std::vector<smx::masked_options<Real>> options_to_judge() {
             {.temperature = static_cast<Real>(1.3), .softcap = 20},
             {.temperature = static_cast<Real>(0.3), .softcap = 5, .sink = 2},
             {.temperature = 2, .sink = static_cast<Real>(30)},
-            {.temperature = 3, .sink = -80}};
+            {.temperature = 3, .sink = -80},
+            {.temperature = static_cast<Real>(0.9), .sink = 60}};
 }
 
 } // namespace
@@ -262,7 +220,7 @@ TEMPLATE_TEST_CASE("masked_softmax and masked_log_softmax keep their bounds unde
                 const double spread = number % 2 == 0 ? 3 : 20;
                 auto row = case_of<real>(k, n, spread, random);
                 row.options = options;
-                const masked_oracle<real> exact(row);
+                const oracle::masked_row<real> exact(row);
                 const auto check = [&] {
                     examine(k, row, exact,
                             std::string(name_of_kind[static_cast<int>(k)]) + ", " + std::to_string(n) +
@@ -292,7 +250,7 @@ TEMPLATE_TEST_CASE("masked_softmax keeps its bounds under logits and biases of a
                               : how == 1 ? static_cast<real>(static_cast<double>(far) / 0.7) + row.bias[c]
                                          : row.bias[c];
             }
-            const masked_oracle<real> exact(row);
+            const oracle::masked_row<real> exact(row);
             on_every_instruction_set(
                 [&] { examine(kind::bias, row, exact, "size " + std::to_string(size)); });
         }
@@ -335,10 +293,26 @@ TEMPLATE_TEST_CASE("masked_softmax keeps its bounds under biases and temperature
                 row.x[c] = number % 2 == 0 ? nan_of<real> : std::numeric_limits<real>::max();
             }
         }
-        const masked_oracle<real> exact(row);
+        const oracle::masked_row<real> exact(row);
         on_every_instruction_set([&] {
             examine(kind::bias, row, exact, std::to_string(n) + " logits, T = " + std::to_string(t));
         });
+    }
+}
+
+// 1 over the sum of terms is no number of the type there.
+TEMPLATE_TEST_CASE("masked_softmax keeps its bounds under a sink far above all logits", "", float, double) {
+    using real = TestType;
+    random_numbers random(31);
+    for (const double sink : {20.0, 40.0, 60.0, 80.0, 85.0, 300.0, 600.0, 700.0}) {
+        for (const std::size_t n : {1U, 9U, 64U, 200U}) {
+            for (const kind k : {kind::everything, kind::random, kind::bias, kind::length}) {
+                auto row = case_of<real>(k, n, 1, random);
+                row.options = {.temperature = static_cast<real>(0.7), .sink = static_cast<real>(sink)};
+                const oracle::masked_row<real> exact(row);
+                on_every_instruction_set([&] { examine(k, row, exact, "sink " + std::to_string(sink)); });
+            }
+        }
     }
 }
 

@@ -18,8 +18,8 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DETAIL = "softmax/detail/"
-# A number of cases that no bug below has survived; enough for a second of run time.
-CASES = "12000"
+# A number of cases that no bug below has survived; enough for some seconds of run time.
+CASES = "24000"
 
 # name: file, what stands there, what a slip would have made of it. All occurrences are replaced.
 MUTATIONS = {
@@ -92,8 +92,64 @@ MUTATIONS = {
     "softmax_backward: elements seen before are added again": (
         "backward_rows.hpp", "lanes_from(seen, o, load<P>(y + at)), lanes_from(seen, o, load<P>(u + at)), h",
         "load<P>(y + at), load<P>(u + at), h"),
+    "log_softmax_backward: the probability is left out": (
+        "backward_rows.hpp", "const P away = multiply_add(e[k], f.sum_hi, e[k] * f.sum_lo);",
+        "const P away = multiply_add(e[k], f.sum_hi, f.sum_hi);"),
     "batches: rows side by side are read as rows in sequence": (
         "../shape.hpp", "inner[k] = 1;", "inner[k] = static_cast<std::ptrdiff_t>(batch.classes);"),
+    # masks
+    "truth values: what takes part and what does not": (
+        "masked_rows.hpp", "return where_nonzero(mask, yes, no);", "return where_nonzero(mask, no, yes);"),
+    "a bias of -inf takes part": (
+        "masked_rows.hpp", "return where_equal(load<P>(bias), splat<P>(no_logit<typename P::real>), no, yes);",
+        "return yes;"),
+    "a sink above what 1 / sum can hold": ("masked_rows.hpp", "std::is_same_v<Real, float> ? 60 : 900", "900"),
+    "the sink is not in the sum": ("masked_rows.hpp", "add_part(s, {term, 0}, 0);", ""),
+    "a bias: the lower word of log2(e) is left out": (
+        "masked_rows.hpp", "multiply_add(b[k], one_lo, product_error(b[k], one_hi, r[k]))",
+        "product_error(b[k], one_hi, r[k])"),
+    "a bias: what the product of a logit rounds off": (
+        "masked_rows.hpp", "product_error(x[k], hi, v) + x[k] * lo", "x[k] * lo"),
+    "masked log_softmax_backward: what is excluded is added": (
+        "masked_rows.hpp", "sum.add(where_equal(l, none, P{}, upstream), h);", "sum.add(upstream, h);"),
+    "causal: one logit less": ("masks.hpp", "last < classes ? last + 1 : classes", "last < classes ? last : classes"),
+    "causal: the period is ignored": ("masks.hpp", "period == 0 ? row : row % period", "row"),
+    "valid lengths: that of the first row for all": (
+        "masks.hpp", "count == 1 ? *lengths.first : *advanced_by(lengths.first, row)", "*lengths.first"),
+    "mask rows: the first one for all": ("masks.hpp", "first + row % count * classes", "first"),
+    "a valid length beyond the row is taken": ("../masked.hpp", "std::cmp_greater(length, n)", "false"),
+    "softcap: the slope": ("generic_rows.hpp", "return Work(4.0) * e /", "return Work(2.0) * e /"),
+    "softcap: tanh is not scaled": (
+        "generic_rows.hpp", "Work(cap_ * hyperbolic_tangent(Work(x / cap_)))", "hyperbolic_tangent(Work(x / cap_))"),
+    "masks: the softcap before T": (
+        "generic_masked.hpp", "cap(is_number(x) ? Work(x / temperature) : x)", "cap(x)"),
+    "masks: a sink by the sign of the bias": ("generic_masked.hpp", "two_sum(sink, -bias_)", "two_sum(sink, bias_)"),
+    "masks: the sink takes part twice where it leads": (
+        "generic_masked.hpp", "if (has_sink && !sink_leads) {", "if (has_sink) {"),
+    # rows in pieces
+    "merge: the sum of the lower state as it is": (
+        "online_rows.hpp", "other.number() - number());", "0);"),
+    "push: the maximum of before is lost": (
+        "online_rows.hpp", "splat<P>(raises ? s->top_logit : x)", "splat<P>(x)"),
+    "push of a range: maxima are counted once too often": (
+        "online_rows.hpp", "const double others = sum.tops - 1", "const double others = sum.tops"),
+    "merge: a NaN is forgotten": (
+        "generic_online.hpp", "if (s.top_logit != s.top_logit || part.top_logit", "if (part.top_logit"),
+    "merge: states of any temperature": ("online_sums.hpp", "if (!(temperature == expected)) {", "if (false) {"),
+    # distillation
+    "kl_divergence: T is not squared": (
+        "divergence_rows.hpp", "product(product(result > 0 ? result : 0, t), t)", "product(result > 0 ? result : 0, t)"),
+    "kl_divergence: the sign of its gradient": (
+        "divergence_rows.hpp", "return all.larger * (P{} - all.difference);", "return all.larger * all.difference;"),
+    "kl_divergence: the last vector of a gradient": ("divergence_rows.hpp", "store(out + n - w, last);", ""),
+    "kl_divergence: classes seen before are added again": (
+        "divergence_rows.hpp", "more = lanes_from(seen, h * w, more);", ""),
+    "kl_divergence: the larger of two probabilities": (
+        "divergence_rows.hpp", "where_less(d, zero, student, teacher)", "where_less(d, zero, teacher, student)"),
+    "kl_divergence: distances are not of the normalized rows": (
+        "divergence_rows.hpp", "log_of_sum<M>(teacher) - log_of_sum<M>(student)", "log_of_sum<M>(teacher)"),
+    "kl_divergence: an infinite T is taken": (
+        "divergences.hpp", "if (!(checked < infinity<Work>())) {", "if (false) {"),
 }
 
 

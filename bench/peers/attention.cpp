@@ -4,6 +4,7 @@
 
 #include "clock.hpp"
 #include "logits.hpp"
+#include "options.hpp"
 
 #include <softmax.hpp>
 
@@ -19,15 +20,6 @@
 namespace {
 
 constexpr const char* help = "usage: bench_attention [--rounds N] [--quick] [--filter REGEX on GROUP]\n";
-
-class task : public runnable {
-public:
-    explicit task(std::function<void()> f) : f_(std::move(f)) {}
-    void run() override { f_(); }
-
-private:
-    std::function<void()> f_;
-};
 
 struct contestant {
     std::string name;
@@ -169,21 +161,8 @@ void measure_head(const std::string& group, std::size_t n, bool is_causal, const
 } // namespace
 
 int main(int argc, char** argv) {
-    schedule timing{15, 1e6};
-    std::regex filter{"."};
-    for (int i = 1; i < argc; ++i) {
-        const std::string option = argv[i];
-        if (option == "--quick") {
-            timing = {3, 2e5};
-        } else if (option == "--rounds" && i + 1 < argc && std::atoi(argv[i + 1]) > 0) {
-            timing.rounds = static_cast<std::size_t>(std::atoi(argv[++i]));
-        } else if (option == "--filter" && i + 1 < argc) {
-            filter = std::regex(argv[++i]);
-        } else {
-            std::fputs(help, option == "--help" ? stdout : stderr);
-            return option == "--help" ? 0 : 2;
-        }
-    }
+    const bench_options options = parse_options(argc, argv, help);
+    const schedule& timing = options.timing;
     std::printf("float, one thread; ns of processor time per logit; by first: the best time by that of the "
                 "first of the group\n"
                 "error: largest of the output, of a head\n\n%-24s%-24s%10s%10s%9s%12s\n",
@@ -198,6 +177,6 @@ int main(int argc, char** argv) {
         {"head 4096x64 causal", [&](const std::string& g) { measure_head(g, 4096, true, timing); }},
     };
     for (const auto& [group, run] : groups)
-        if (std::regex_search(group, filter))
+        if (std::regex_search(group, options.filter))
             run(group);
 }

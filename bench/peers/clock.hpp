@@ -6,6 +6,8 @@
 #include "peer.hpp"
 
 #include <cstddef>
+#include <functional>
+#include <utility>
 #include <vector>
 
 struct schedule {
@@ -19,6 +21,16 @@ struct timing {
     double threads = 0; // processor time of the process by that of the thread that calls
 
     double spread() const { return (upper_quartile - lower_quartile) / median; }
+};
+
+// A function as one of them.
+class task : public runnable {
+public:
+    explicit task(std::function<void()> f) : f_(std::move(f)) {}
+    void run() override { f_(); }
+
+private:
+    std::function<void()> f_;
 };
 
 // The timing of tasks[i] is the i-th.

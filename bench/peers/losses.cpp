@@ -4,15 +4,16 @@
 
 #include "clock.hpp"
 #include "logits.hpp"
+#include "options.hpp"
 
 #include <softmax.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <regex>
 #include <string>
 #include <vector>
@@ -20,15 +21,6 @@
 namespace {
 
 constexpr const char* help = "usage: bench_losses [--rounds N] [--quick] [--filter REGEX on SHAPE]\n";
-
-class task : public runnable {
-public:
-    explicit task(std::function<void()> f) : f_(std::move(f)) {}
-    void run() override { f_(); }
-
-private:
-    std::function<void()> f_;
-};
 
 smx::shape shape_of(const loss_problem& p) { return {p.outer, p.classes, p.inner}; }
 
@@ -133,23 +125,7 @@ void measure(const std::string& name, const smx::shape& s, const schedule& s_tim
 } // namespace
 
 int main(int argc, char** argv) {
-    schedule timing{15, 1e6};
-    bool quick = false;
-    std::regex filter{"."};
-    for (int i = 1; i < argc; ++i) {
-        const std::string option = argv[i];
-        if (option == "--quick") {
-            quick = true;
-            timing = {3, 2e5};
-        } else if (option == "--rounds" && i + 1 < argc && std::atoi(argv[i + 1]) > 0) {
-            timing.rounds = static_cast<std::size_t>(std::atoi(argv[++i]));
-        } else if (option == "--filter" && i + 1 < argc) {
-            filter = std::regex(argv[++i]);
-        } else {
-            std::fputs(help, option == "--help" ? stdout : stderr);
-            return option == "--help" ? 0 : 2;
-        }
-    }
+    const auto [timing, quick, filter] = parse_options(argc, argv, help);
     std::printf("mean cross-entropy and its gradient, float, one thread; ns of processor time per element\n"
                 "by smx: the best time by that of smx; worst ulp: of the gradient, logits N(0,3)\n\n"
                 "%-14s%-14s%9s%9s%9s%12s\n",

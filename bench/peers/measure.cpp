@@ -4,22 +4,12 @@
 #include "logits.hpp"
 
 #include <algorithm>
-#include <functional>
 
 namespace {
 
 // What an exponential takes at least: reduction, polynomial, the running sum.
 template <class Real>
 constexpr double multiply_adds = sizeof(Real) == sizeof(float) ? 10 : 16;
-
-class task : public runnable {
-public:
-    explicit task(std::function<void()> f) : f_(std::move(f)) {}
-    void run() override { f_(); }
-
-private:
-    std::function<void()> f_;
-};
 
 template <class Real>
 std::vector<task> limit_tasks(const problem<Real>& p, std::size_t steps) {

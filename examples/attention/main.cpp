@@ -21,11 +21,9 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdio>
-#include <exception>
 #include <limits>
 #include <random>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -179,10 +177,10 @@ std::vector<float> attention_of(std::span<const float> query, const known_digits
     return weights;
 }
 
-int run(const options& chosen) {
+void run(const options& chosen) {
     if (chosen.help) {
         std::fputs(help_text, stdout);
-        return 0;
+        return;
     }
     const digit_set digits = support::read_digits(chosen.data, fewest_digits);
     std::mt19937_64 random(1);
@@ -205,25 +203,10 @@ int run(const options& chosen) {
     const auto weights = attention_of(std::span(queries).subspan(query * depth, depth), known, temperature);
     attention_map(test, query, training, weights, temperature).save(chosen.svg);
     std::printf("what held-out digit %zu attends to: %s\n", query, chosen.svg.c_str());
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-        throw std::runtime_error("standard output cannot be written");
-    }
-    return 0;
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
-    try {
-        return run(parse_options({argc, argv}));
-    } catch (const support::usage_error& error) {
-        std::fprintf(stderr, "attention: %s\n", error.what());
-        return 2;
-    } catch (const support::input_error& error) {
-        std::fprintf(stderr, "%s\n", error.what());
-        return 2;
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "attention: %s\n", error.what());
-        return 1;
-    }
+    return support::exit_status_of("attention", [&] { run(parse_options({argc, argv})); });
 }

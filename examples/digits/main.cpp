@@ -17,9 +17,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdio>
-#include <exception>
 #include <random>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -115,33 +113,18 @@ void report_all_folds(const digit_set& digits, const options& chosen) {
     publish(report, chosen);
 }
 
-int run(const options& chosen) {
+void run(const options& chosen) {
     if (chosen.help) {
         std::fputs(help_text, stdout);
-        return 0;
+        return;
     }
     const digit_set digits = support::read_digits(chosen.data, fewest_digits);
     std::printf("%zu handwritten digits from %s\n", digits.size(), chosen.data.c_str());
     (chosen.all_folds ? report_all_folds : report_one_fold)(digits, chosen);
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-        throw std::runtime_error("standard output cannot be written");
-    }
-    return 0;
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
-    try {
-        return run(parse_options({argc, argv}));
-    } catch (const support::usage_error& error) {
-        std::fprintf(stderr, "digits: %s\n", error.what());
-        return 2;
-    } catch (const support::input_error& error) {
-        std::fprintf(stderr, "%s\n", error.what());
-        return 2;
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "digits: %s\n", error.what());
-        return 1;
-    }
+    return support::exit_status_of("digits", [&] { run(parse_options({argc, argv})); });
 }

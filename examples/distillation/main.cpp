@@ -22,10 +22,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <exception>
 #include <random>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -164,10 +162,10 @@ void print(const char* name, const spread& found) {
     std::printf("%-32s %6.2f %%  +- %.2f\n", name, 100 * found.mean, 100 * found.deviation);
 }
 
-int run(const options& chosen) {
+void run(const options& chosen) {
     if (chosen.help) {
         std::fputs(help_text, stdout);
-        return 0;
+        return;
     }
     const digit_set digits = support::read_digits(chosen.data, fewest_digits);
     std::vector<outcome> all;
@@ -186,25 +184,10 @@ int run(const options& chosen) {
     print("gain of being taught", spread_of(all, [](const outcome& o) { return o.taught - o.labels_alone; }));
     std::printf("better taught with %d of %d seeds (T = %g, %zu digits to learn from)\n",
                 static_cast<int>(better), chosen.seeds, temperature, lessons);
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-        throw std::runtime_error("standard output cannot be written");
-    }
-    return 0;
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
-    try {
-        return run(parse_options({argc, argv}));
-    } catch (const support::usage_error& error) {
-        std::fprintf(stderr, "distillation: %s\n", error.what());
-        return 2;
-    } catch (const support::input_error& error) {
-        std::fprintf(stderr, "%s\n", error.what());
-        return 2;
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "distillation: %s\n", error.what());
-        return 1;
-    }
+    return support::exit_status_of("distillation", [&] { run(parse_options({argc, argv})); });
 }

@@ -18,10 +18,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <exception>
 #include <random>
 #include <span>
-#include <stdexcept>
 #include <vector>
 
 using support::digit_set;
@@ -48,10 +46,10 @@ void report(const segmenter& model, const digit_set& digits, std::mt19937_64& ra
     std::printf("As a picture: %s\n", chosen.svg.c_str());
 }
 
-int run(const options& chosen) {
+void run(const options& chosen) {
     if (chosen.help) {
         std::fputs(help_text, stdout);
-        return 0;
+        return;
     }
     const digit_set digits = support::read_digits(chosen.data, fewest_digits);
     std::mt19937_64 random(seed);
@@ -66,25 +64,10 @@ int run(const options& chosen) {
         progress.update(epoch, support::to_text("loss %.4f", loss));
     });
     report(model, subset(digits, held_out), random, chosen);
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-        throw std::runtime_error("standard output cannot be written");
-    }
-    return 0;
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
-    try {
-        return run(parse_options({argc, argv}));
-    } catch (const support::usage_error& error) {
-        std::fprintf(stderr, "segmentation: %s\n", error.what());
-        return 2;
-    } catch (const support::input_error& error) {
-        std::fprintf(stderr, "%s\n", error.what());
-        return 2;
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "segmentation: %s\n", error.what());
-        return 1;
-    }
+    return support::exit_status_of("segmentation", [&] { run(parse_options({argc, argv})); });
 }

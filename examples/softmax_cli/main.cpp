@@ -10,10 +10,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <exception>
 #include <iostream>
 #include <sstream>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -158,10 +156,10 @@ void print_bars(const std::vector<double>& numbers, const std::vector<double>& p
     }
 }
 
-int run(options chosen) {
+void run(options chosen) {
     if (chosen.help) {
         std::cout << help;
-        return 0;
+        return;
     }
     if (!chosen.has_numbers) {
         chosen.numbers = numbers_from_standard_input();
@@ -177,22 +175,10 @@ int run(options chosen) {
     } else {
         print_plain(results);
     }
-    if (!std::cout.flush()) {
-        throw std::runtime_error("standard output cannot be written");
-    }
-    return 0;
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
-    try {
-        return run(parse({argc, argv}));
-    } catch (const usage_error& error) {
-        std::cerr << "softmax_cli: " << error.what() << '\n';
-        return 2;
-    } catch (const std::exception& error) {
-        std::cerr << "softmax_cli: " << error.what() << '\n';
-        return 1;
-    }
+    return support::exit_status_of("softmax_cli", [&] { run(parse({argc, argv})); });
 }

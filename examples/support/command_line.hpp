@@ -3,18 +3,14 @@
 #ifndef SMX_EXAMPLES_SUPPORT_COMMAND_LINE_HPP
 #define SMX_EXAMPLES_SUPPORT_COMMAND_LINE_HPP
 
+#include "errors.hpp"
+
 #include <cstddef>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 
 namespace support {
-
-// What a user can put right: a program reports it and exits with status 2.
-struct usage_error : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
 
 class command_line {
 public:

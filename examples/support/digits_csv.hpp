@@ -3,6 +3,7 @@
 #ifndef SMX_EXAMPLES_SUPPORT_DIGITS_CSV_HPP
 #define SMX_EXAMPLES_SUPPORT_DIGITS_CSV_HPP
 
+#include "errors.hpp"
 #include "numbers.hpp"
 
 #include <algorithm>
@@ -16,11 +17,6 @@
 #include <vector>
 
 namespace support {
-
-// "file:line: reason"
-struct input_error : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
 
 struct digit_set {
     static constexpr std::size_t pixel_count = 64; // of one image, 8x8, row by row

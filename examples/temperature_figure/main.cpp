@@ -1,6 +1,7 @@
 // Draws what temperature does: the softmax of the same logits at five temperatures. The SVG picture goes to
 // the file named on the command line, or to standard output.
 
+#include "../support/errors.hpp"
 #include "../support/numbers.hpp"
 #include "../support/svg.hpp"
 
@@ -8,11 +9,9 @@
 
 #include <array>
 #include <cstddef>
-#include <exception>
 #include <iostream>
 #include <limits>
 #include <span>
-#include <stdexcept>
 #include <string_view>
 
 using support::svg_picture;
@@ -77,22 +76,15 @@ svg_picture draw() {
 } // namespace
 
 int main(int argc, char** argv) {
-    const std::span words(argv, static_cast<std::size_t>(argc));
-    if (argc > 2 || (argc == 2 && std::string_view(words[1]).starts_with("-"))) {
-        std::cerr << "usage: temperature_figure [FILE]\n";
-        return 2;
-    }
-    try {
+    return support::exit_status_of("temperature_figure", [&] {
+        const std::span words(argv, static_cast<std::size_t>(argc));
+        if (argc > 2 || (argc == 2 && std::string_view(words[1]).starts_with("-"))) {
+            throw support::usage_error("usage: temperature_figure [FILE]");
+        }
         if (argc == 2) {
             draw().save(words[1]);
         } else {
             std::cout << draw().str();
-            if (!std::cout.flush()) {
-                throw std::runtime_error("standard output cannot be written");
-            }
         }
-    } catch (const std::exception& error) {
-        std::cerr << "temperature_figure: " << error.what() << '\n';
-        return 1;
-    }
+    });
 }

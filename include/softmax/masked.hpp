@@ -256,7 +256,7 @@ concept contiguous_rows = (contiguous_row<R> && ...);
 //
 // float, double and long double: within 3 ulp of the exact result of the logits, biases and sinks as given, where that is a normal
 // number. (x / T + bias is never rounded to the type.) With a softcap, of float the same; of double and long double within
-// 3 + 2 softcap ulp, since x / T and tanh are only as good as the type is.
+// 3 + 4 softcap ulp, since x / T and tanh are only as good as the type is.
 template <class In, class Mask, class Out>
     requires detail::number_row<In> && detail::writable_row<Out> &&
              detail::mask_for<Mask, detail::real_of<In, Out>>
@@ -298,7 +298,8 @@ constexpr void masked_log_softmax(In&& logits, Mask&& mask, Out&& log_probabilit
 // softcap. By the sink: -q sum_j p_j upstream_j, q = 1 - sum_j p_j.)
 //
 // logits: read with a softcap only; without, any range of the size will do, such as the probabilities, where the forward call
-// was in place. T > 0. Bounds: those of softmax_backward; with a softcap 8 ulp more, of float 1.
+// was in place. T > 0. Bounds: those of softmax_backward; with a softcap, of float 1 ulp more, of double and long double
+// 8 + 4 |x / T / softcap| more: the slope is exp(-2 |x / T / softcap|) where the cap saturates.
 template <class In, class Mask, class P, class U, class G>
     requires detail::number_row<In> && detail::backward_rows_for<P, U, G> &&
              detail::mask_for<Mask, detail::real_of<P, U, G>>

@@ -34,11 +34,12 @@ inline constexpr bool is_wider =
     std::numeric_limits<Wide>::is_specialized && std::numeric_limits<Wide>::radix == 2 &&
     std::numeric_limits<Wide>::digits >= std::numeric_limits<Real>::digits + 24;
 
-// log(1 + s) for s >= 0, keeping the digits of a small s.
+// log(1 + s) for s > -1, keeping the digits of a small s.
 template <class Wide>
 Wide log1p_of(const Wide& s) {
+    using std::abs;
     using std::log;
-    if (s > Wide(1) / Wide(1 << 20)) {
+    if (abs(s) > Wide(1) / Wide(1 << 20)) {
         return log(Wide(1 + s));
     }
     Wide sum = 0;
@@ -46,6 +47,38 @@ Wide log1p_of(const Wide& s) {
         sum = s * (Wide(1) / Wide(k) - sum);
     }
     return sum;
+}
+
+// exp(x) - 1, keeping the digits of a small x.
+template <class Wide>
+Wide expm1_of(const Wide& x) {
+    using std::abs;
+    using std::exp;
+    if (abs(x) > Wide(1) / Wide(1 << 10)) {
+        return exp(x) - Wide(1);
+    }
+    Wide sum = 0;
+    for (int k = 12; k > 0; --k) {
+        sum = x / Wide(k) * (Wide(1) + sum);
+    }
+    return sum;
+}
+
+template <class Wide>
+Wide tanh_of(const Wide& x) {
+    using std::abs;
+    const Wide part = expm1_of(Wide(-2 * abs(x)));
+    const Wide size = -part / (Wide(2) + part);
+    return x < 0 ? Wide(-size) : size;
+}
+
+// The derivative of tanh.
+template <class Wide>
+Wide sech2_of(const Wide& x) {
+    using std::abs;
+    using std::exp;
+    const Wide part = exp(Wide(-2 * abs(x)));
+    return 4 * part / ((1 + part) * (1 + part));
 }
 
 // The target as the loss uses it: of[c] is q_c w_c, the probability of the class after smoothing times its

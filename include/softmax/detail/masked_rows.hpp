@@ -7,6 +7,8 @@
 #include "backward_rows.hpp"
 #include "online_rows.hpp"
 
+#include <type_traits>
+
 namespace smx::inline SMX_ABI::detail {
 
 // The logits that take part by truth values in bytes, or by a bias; lanes of `no` for the others.
@@ -70,12 +72,13 @@ struct is_selection {
     }
 };
 
-// The term of a sink by the reference of a row. False if it is out of reach.
+// The term of a sink by the reference of a row. False if it is out of reach: 1 / sum has to be two normal numbers of the type.
 template <class M, class Real = typename M::real>
 SMX_INLINE bool term_of_sink(double sink, const row_reference<typename M::vector>& q, double& term) {
     using D = typename M::wide;
+    constexpr double reach = std::is_same_v<Real, float> ? 60 : 900;
     const double n = static_cast<double>(number_of(q));
-    if (!(magnitude(sink) < 2000 && sink * log2e - n < 900)) { // also NaN
+    if (!(magnitude(sink) < 2000 && sink * log2e - n < reach)) { // also NaN
         return false;
     }
     row_reference<D> own;
