@@ -1,7 +1,6 @@
-// Short rows of floats side by side: a row in each lane, class after class. Nothing is done once for each row, as it is in short_sums.hpp,
-// and rows of an inner axis stand like this in memory. The bits are those of the rows alone: the terms do not depend on where
-// they are computed, and they are added in the same order. Leans on short_logs.hpp and
-// transposition.hpp.
+// Short rows of floats side by side: a row in each lane, class after class. Nothing is done once for each row, as it is in
+// short_sums.hpp, and rows of an inner axis stand like this in memory. The bits are those of the rows alone: a term does not
+// depend on where it is computed, and they are added in the same order. Leans on short_logs.hpp and transposition.hpp.
 #ifndef SMX_DETAIL_COLUMNS_HPP
 #define SMX_DETAIL_COLUMNS_HPP
 

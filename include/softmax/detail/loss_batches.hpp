@@ -84,12 +84,14 @@ private:
         const loss_rule<Real> rule = call.rule();
         I target = advanced_by(targets, begin);
         rows.for_each_run(begin, end, [&](const detail::run<2>& some) {
+            std::size_t done = 0;
             if constexpr (std::same_as<Real, float>) {
                 if (rule.smoothed == 0 && stand_in_columns(some, to != nullptr)) {
-                    return call.columns(rule, columns_of(some, to), target);
+                    done = some.count / column_rows * column_rows;
+                    call.columns(rule, columns_of(some, done, to), target);
                 }
             }
-            for_each_packed(buffers<Real, 1>{{logits}, to}, rows, some.first, some.first + some.count,
+            for_each_packed(buffers<Real, 1>{{logits}, to}, rows, some.first + done, some.first + some.count,
                             [&](const buffers<Real, 1>& packed, std::size_t first, std::size_t count) {
                                 call.kernel(rule, packed.in[0], packed.out, count, target,
                                             first + count < rows.rows());
@@ -98,14 +100,14 @@ private:
     }
 
     bool stand_in_columns(const detail::run<2>& some, bool with_gradient) const {
-        return some.count > 1 && some.stride[0] == 1 && (!with_gradient || some.stride[1] == 1) &&
-               rows.classes() > 1 && rows.classes() <= longest_column;
+        return some.stride[0] == 1 && (!with_gradient || some.stride[1] == 1) && rows.classes() > 1 &&
+               rows.classes() <= longest_column;
     }
-    loss_columns<Real> columns_of(const detail::run<2>& some, Real* to) const {
+    loss_columns<Real> columns_of(const detail::run<2>& some, std::size_t count, Real* to) const {
         const std::size_t size = rows.classes() * rows.rows();
         constexpr std::ptrdiff_t line = 64 / sizeof(Real);
         Real* const out = to == nullptr ? nullptr : to + some.offset[1];
-        return {some.count,
+        return {count,
                 logits + some.offset[0],
                 rows.element(0),
                 out,

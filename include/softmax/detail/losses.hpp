@@ -259,20 +259,19 @@ public:
             return loss_rows<Real>{count, logits + first, at(gradient, first), nullptr, targets, {}, {}};
         });
     }
-    // The same of rows side by side.
+    // The same of rows side by side, in a number that column_rows divides.
     template <class Target>
     void columns(const loss_rule<Real>& rule, const loss_columns<Real>& columns, Target& target) {
-        std::size_t targets[rows_at_a_time];
-        double losses[rows_at_a_time], logsumexps[rows_at_a_time];
-        for (std::size_t r = 0; r < columns.count; r += rows_at_a_time) {
-            const std::size_t count = columns.count - r < rows_at_a_time ? columns.count - r : rows_at_a_time;
-            read_targets(targets, count, target);
-            loss_columns<Real> some = columns.from(r, count);
+        std::size_t targets[column_rows];
+        double losses[column_rows], logsumexps[column_rows];
+        for (std::size_t r = 0; r < columns.count; r += column_rows) {
+            read_targets(targets, column_rows, target);
+            loss_columns<Real> some = columns.from(r, column_rows);
             some.targets = targets;
             some.losses = losses;
             some.logsumexps = logsumexps;
             run_column_losses(rule, some);
-            take(losses, logsumexps, count);
+            take(losses, logsumexps, column_rows);
         }
         if (columns.streams) {
             flush_streams();
