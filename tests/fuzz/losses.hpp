@@ -45,7 +45,9 @@ void check_loss(const batch_case<Real>& b, const std::vector<Real>& x, Real alon
     // What the error of the capped logits, which are doubles, makes of a result that moves by `moved` as they move by T, in its ulp.
     const auto of_cap = [&](const wide& moved, const wide& scale) {
         const wide error = wide(4 * std::numeric_limits<double>::epsilon()) * cap / wide(b.temperature);
-        return static_cast<double>(error * wide(moved / oracle::last_place<Real>(scale)));
+        const double last_place =
+            static_cast<double>(oracle::last_place<Real>(scale)); // the quotient may be infinite
+        return is_capped ? static_cast<double>(error * moved) / last_place : 0.0;
     };
     const double of_capped_loss = of_cap(share.total + 2 * z * larger, scale_of_loss);
     normal<Real>(scale_of_loss) ? near(alone, loss, scale_of_loss, (plain ? 3 : 4) + of_capped_loss, "loss")
