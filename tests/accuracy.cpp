@@ -14,6 +14,7 @@
 #include <limits>
 #include <list>
 #include <numeric>
+#include <random>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -275,6 +276,37 @@ TEMPLATE_TEST_CASE("log_softmax of a dominant class is -(n - 1) exp(-80) under {
             found.add(smx::log_softmax(x, scale)[n / 2], expected, n / 2);
             const temperature_of<real> t = scale;
             found.add(-smx::cross_entropy(x, n / 2, {.temperature = t}), expected, n / 2);
+            found.check();
+        }
+    }
+}
+
+// Terms of a few sizes: what their additions round off may all have one sign.
+TEMPLATE_TEST_CASE("softmax keeps its bounds under many terms of one size", "", float, double) {
+    using real = TestType;
+    std::mt19937_64 random(20261125);
+    const auto some = [&](unsigned values, double step) {
+        return static_cast<real>(static_cast<double>(random() % values) * step);
+    };
+    for (const std::size_t n : {569U, 1024U, 5000U}) {
+        for (int trial = 0; trial != (is_sanitized ? 5 : 40); ++trial) {
+            const real large = real(13.25) + some(4096, 0x1p-14);
+            std::vector<real> x(n, some(65536, 0x1p-13) - real(2)), p(n);
+            for (std::size_t i = 0; i + 8 < n; i += 128) {
+                std::fill_n(x.begin() + static_cast<std::ptrdiff_t>(i), 8, large);
+            }
+            x[0] = real(13.75);
+            for (std::size_t k = 1; k != 40; ++k) {
+                x[n - k] = some(4096, 0x1p-9);
+            }
+            smx::softmax(x, p);
+            const oracle::row<real> exact(x, real(1));
+            verdict<real> found("softmax", softmax_bound, std::to_string(n) + " logits of a few sizes");
+            for (std::size_t c = 0; c != n; ++c) {
+                if (c == 0 || x[c] != x[c - 1]) {
+                    found.add(p[c], exact.probability(c), c);
+                }
+            }
             found.check();
         }
     }

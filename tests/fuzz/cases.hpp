@@ -128,6 +128,21 @@ inline double take_temperature(source& from) {
     }
 }
 
+// Mostly few rows; sometimes the blocks that short rows are done in, packed or side by side, and more.
+inline smx::shape take_shape(source& from) {
+    const auto up_to = [&from](std::size_t n) { return 1 + from.below(n); };
+    switch (from.below(8)) {
+    case 0:
+        return {up_to(3), from.take<std::uint16_t>() % 700U, up_to(3)};
+    case 1:
+        return {up_to(40), from.below(34), 1};
+    case 2:
+        return {1, from.below(34), up_to(140)};
+    default:
+        return {up_to(3), from.below(70), up_to(3)};
+    }
+}
+
 // A copy that ends where its memory ends, and begins `offset` elements into it.
 template <class Element>
 struct placed {
@@ -156,8 +171,7 @@ struct batch_case {
     static constexpr Real smallest = (std::numeric_limits<Real>::min)();
 
     explicit batch_case(source& from)
-        : batch{1 + from.below(3), from.below(8) == 0 ? from.take<std::uint16_t>() % 700 : from.below(70),
-                1 + from.below(3)},
+        : batch(take_shape(from)),
           temperature(take_temperature(from)),
           offset(from.below(64 / sizeof(Real))) {
         const int mode = static_cast<int>(from.below(6));

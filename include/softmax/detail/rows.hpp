@@ -1,7 +1,7 @@
 // Passes over one row: its maximum, the sum of its terms, the write of the result. Leans on exponential.hpp.
 //
 // The sum has one rule on every machine: 16 logical lanes of float (8 of double) whatever the width of a
-// vector, blocks of 16 vectors in a float tree, each block flushed to wider lanes, these added in halves. The
+// vector, added to wider lanes by fours (see block_sum), these in halves, in blocks of 16 vectors. The
 // maxima stay out of the tree and are added last: a dominant class then costs the others no digit, and log1p
 // gets its argument.
 #ifndef SMX_DETAIL_ROWS_HPP
@@ -161,10 +161,45 @@ SMX_INLINE Real* advanced(Real* y, std::size_t by) {
     return y == nullptr ? y : y + by;
 }
 
-// Terms of 4 vectors `lanes` apart, stored unless Store is false; returns their sum, (0 + 1) + (2 + 3). Top:
-// without the maxima, which are counted.
+// How a block adds terms of 4 vectors to part h of a tally. (In a tree of 16 vectors, terms of one size could all be rounded in one
+// direction: probabilities of 3.5 ulp, of double 4.7.) Of floats in fours. Of doubles, of which fours were 3.2 ulp, one by one to
+// what is larger than any term: 3 more additions then know what is lost.
+template <class M, class Real = typename M::real>
+struct block_sum {
+    tally<M>& sums;
+    int part;
+
+    SMX_INLINE block_sum(tally<M>& to, int h) : sums(to), part(h) {}
+    SMX_INLINE void add(const typename M::vector (&v)[4]) { sums.add((v[0] + v[1]) + (v[2] + v[3]), part); }
+    SMX_INLINE void flush() const {}
+};
+template <class M>
+struct block_sum<M, double> {
+    using P = typename M::vector;
+    static constexpr double base = 0x1p102;
+    static_assert(term_range<double>::lift + 2 == 102);
+    tally<M>& sums;
+    int part;
+    P sum, lost;
+
+    SMX_INLINE block_sum(tally<M>& to, int h) : sums(to), part(h), lost(P{}) { sum = splat<P>(base) + P{}; }
+    SMX_INLINE void add(const P (&v)[4]) {
+        SMX_UNROLL for (int k = 0; k < 4; ++k) {
+            const P next = opaque(sum + v[k]);
+            lost = lost + (v[k] - opaque(next - sum));
+            sum = next;
+        }
+    }
+    SMX_INLINE void flush() {
+        sums.add(sum - splat<P>(base), part); // exact
+        sums.add(lost, part);                 // where all terms are small they are most of it
+    }
+};
+
+// Terms of 4 vectors `lanes` apart, stored unless Store is false, and added to sum. Top: without the maxima, which are counted.
 template <class M, bool Store, bool Top>
-SMX_INLINE typename M::vector add_step(const typename M::real* x, typename M::real* y, term_pass<M>& pass) {
+SMX_INLINE void add_step(const typename M::real* x, typename M::real* y, term_pass<M>& pass,
+                         block_sum<M>& sum) {
     using P = typename M::vector;
     const P one = splat<P>(1), zero = P{};
     P v[4], top[4];
@@ -186,16 +221,16 @@ SMX_INLINE typename M::vector add_step(const typename M::real* x, typename M::re
         }
         pass.tops = pass.tops + ((top[0] + top[1]) + (top[2] + top[3]));
     }
-    return (v[0] + v[1]) + (v[2] + v[3]);
+    sum.add(v);
 }
 
 // The same with care: logits are centred; maxima are left out of the sum and counted; vectors that would pass
 // the end of the row are moved back to it, read from `last`, and lanes seen before are left out. (x, y: the
 // row at lane `first`.)
 template <class M, bool Store>
-SMX_INLINE typename M::vector add_step_with_care(const typename M::real* x, typename M::real* y,
-                                                 std::size_t n, std::size_t i, const typename M::real* last,
-                                                 std::size_t first, term_pass<M>& pass) {
+SMX_INLINE void add_step_with_care(const typename M::real* x, typename M::real* y, std::size_t n,
+                                   std::size_t i, const typename M::real* last, std::size_t first,
+                                   term_pass<M>& pass, block_sum<M>& sum) {
     using P = typename M::vector;
     const P one = splat<P>(1), zero = P{};
     P v[4], top[4];
@@ -216,7 +251,7 @@ SMX_INLINE typename M::vector add_step_with_care(const typename M::real* x, type
         pass.tops = pass.tops + top[k];
         v[k] = lanes_from(skip[k], first, v[k] * (one - top[k])); // exact
     }
-    return (v[0] + v[1]) + (v[2] + v[3]);
+    sum.add(v);
 }
 
 // The terms of x[0, n), n >= lanes, to y (which may be x); the sum without the maxima in the block at
@@ -239,21 +274,21 @@ SMX_INLINE double_word<double> sum_of_terms(const Real* x, Real* y, std::size_t 
         for (int h = M::parts;
              h-- > 0;) { // down: in place, a vector moved back may not reach what is yet to be read
             const std::size_t o = static_cast<std::size_t>(h * M::width);
-            P s = P{};
+            block_sum<M> sum(sums, h);
             std::size_t j = i;
             if (!top) {
                 for (; j < whole; j += M::step) {
-                    s = s + add_step<M, Store, false>(x + j + o, advanced(y, j + o), pass);
+                    add_step<M, Store, false>(x + j + o, advanced(y, j + o), pass, sum);
                 }
             } else if (!with_care) {
                 for (; j < whole; j += M::step) {
-                    s = s + add_step<M, Store, true>(x + j + o, advanced(y, j + o), pass);
+                    add_step<M, Store, true>(x + j + o, advanced(y, j + o), pass, sum);
                 }
             }
             for (; j < end; j += M::step) {
-                s = s + add_step_with_care<M, Store>(x + o, advanced(y, o), n, j, last + o, o, pass);
+                add_step_with_care<M, Store>(x + o, advanced(y, o), n, j, last + o, o, pass, sum);
             }
-            sums.add(s, h);
+            sum.flush();
         }
         if (top || whole < end) {
             tops += static_cast<double>(sum_of_lanes(pass.tops));
