@@ -99,6 +99,9 @@ limit = (3 - 2 * sqrt(mpf(2))) ** 2 * (1 + mpf(2) ** -10)
 fit_float("exp2 float", float(half))
 fit("exp2 double", exp2_tail, exp2_weight, -half, half, list(range(11)), 53)
 fit("log double", log_tail, lambda z: z / 2, mpf(2) ** -40, limit, list(range(7)), 53)
+# The same for the digits of floats, and f up to 2^0.5862.
+reach = mpf(2) ** mpf("0.5862")
+fit("log for floats", log_tail, lambda z: z / 2, mpf(2) ** -40, ((reach - 1) / (reach + 1)) ** 2, list(range(4)), 53)
 for name, digits in (("log2(e)", 53), ("ln(2)", 53)):
     value = 1 / log(2) if name == "log2(e)" else log(2)
     high = rounded(value, digits)

@@ -79,8 +79,8 @@ private:
     column_block<M, Vectors> block;
     V target[Vectors], logit[Vectors], top[Vectors], of_target[Vectors];
     V factor_hi[Vectors], factor_lo[Vectors], at_target[Vectors];
-    wide log_sum[Vectors], others[Vectors];
-    sum_lanes<D> precise[Vectors][2]; // where a row is dominated
+    wide log_sum[Vectors], excess[Vectors]; // see log_of_sums
+    sum_lanes<D> precise[Vectors][2];       // where a row is dominated
     bool is_dominated[Vectors];
     D unusual = D{};
 
@@ -131,16 +131,16 @@ private:
 
     // True if the terms beside a maximum have to come from elsewhere in some row: see log_of_sums.
     SMX_INLINE bool find_logarithms() {
-        const D least = splat<D>(least_by_difference<Real>), one = splat<D>(1);
+        const D one = splat<D>(1);
         bool any = false;
         for (int k = 0; k < Vectors; ++k) {
             const wide t(top[k]);
             const wide& s = block.sums[k];
             D less = D{};
             SMX_UNROLL for (int p = 0; p < 2; ++p) {
-                D& u = others[k].part[p];
-                log_sum[k].part[p] = log_of_sums<Real>(s.part[p], D{}, t.part[p], u);
-                less = less + opaque(where_less(u, least, one, D{}));
+                D& more = excess[k].part[p];
+                log_sum[k].part[p] = log_of_sums<Real>(s.part[p], D{}, t.part[p], more);
+                less = less + opaque(where_less(more, D{}, one, D{}));
             }
             is_dominated[k] = any_lane(less);
             any = any || is_dominated[k];
@@ -148,7 +148,6 @@ private:
         return any;
     }
     SMX_INLINE void find_precise_sums(const loss_rule<Real>& rule, const loss_columns<Real>& rows) {
-        const D least = splat<D>(least_by_difference<Real>);
         for (int k = 0; k < Vectors; ++k) {
             if (is_dominated[k]) {
                 const precise_columns<M> sums(rows.logits + std::size_t(k) * w, rows.element, rule.classes,
@@ -156,7 +155,7 @@ private:
                 SMX_UNROLL for (int p = 0; p < 2; ++p) {
                     precise[k][p] = sums.part(p);
                     D& l = log_sum[k].part[p];
-                    l = where_less(others[k].part[p], least, log_of_sum(precise[k][p]), l);
+                    l = where_less(excess[k].part[p], D{}, log_of_sum(precise[k][p]), l);
                 }
             }
         }
@@ -190,8 +189,7 @@ private:
             if (is_dominated[k]) [[unlikely]] {
                 const D other = precise_at_targets(rule, precise[k][p], s[p].weight, lse[p]);
                 const D at_maximum = opaque(where_equal(s[p].logit, s[p].maximum, other, g[p].at_target));
-                g[p].at_target = where_less(others[k].part[p], splat<D>(least_by_difference<Real>),
-                                            at_maximum, g[p].at_target);
+                g[p].at_target = where_less(excess[k].part[p], D{}, at_maximum, g[p].at_target);
             }
         }
         factor_hi[k] = joined(g[0].hi, g[1].hi);

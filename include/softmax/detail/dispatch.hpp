@@ -104,6 +104,8 @@ inline void log_softmax_rows(const Real* x, Real* y, std::size_t rows, std::size
                              const base2_scale<Real>& c) noexcept {
     if (n > longest_short_log_row<Real>) {
         dispatch<map_rows<log_softmax_operation>, Real>(x, y, rows, n, &c);
+    } else if (rows == 1 && n != 0 && n <= std::size_t(format<Real>::lanes)) {
+        dispatch<map_logs_of_one_chunk, Real>(x, y, n, &c);
     } else if (n != 0) {
         dispatch<map_short_logs, Real>(x, y, rows, n, &c);
     }
@@ -114,6 +116,8 @@ inline void logsumexp_rows(const Real* x, Real* results, std::size_t rows, std::
                            const base2_scale<Real>& c) noexcept {
     if (n > longest_short_log_row<Real> || n == 0) {
         dispatch<reduce_rows, Real>(x, results, rows, n, &c);
+    } else if (rows == 1 && n <= std::size_t(format<Real>::lanes)) {
+        dispatch<reduce_one_chunk, Real>(x, results, n, &c);
     } else {
         dispatch<reduce_short_rows, Real>(x, results, rows, n, &c);
     }

@@ -251,6 +251,30 @@ SMX_INLINE pack<double, W> log_of_one_plus(const pack<double, W>& u, const pack<
     return multiply_add(k, splat<P>(0x1.62e42ffp-1), r + multiply_add(P{} - half, r, p));
 }
 
+// log(a / b) of sums of floats, a >= b > 0: relative error below 2^-35. As above with f = a / (b 2^k), where k comes from the
+// bits of a and b, nearly their logarithms, so that f is in [0.66, 1.51] and one division does it all: s = (a - b 2^k) / (a + b 2^k).
+template <int W>
+SMX_INLINE pack<double, W> log_of_quotient(const pack<double, W>& a, const pack<double, W>& b) {
+    using P = pack<double, W>;
+    constexpr double of[] = {0x1.edb487bc9f91cp-3, 0x1.23e8483608217p-2, 0x1.999be2a1a8cc8p-2,
+                             0x1.5555541d68cecp-1};
+    constexpr double magic = 0x1.8p52; // see mantissa_and_exponent
+    P k, c;
+    SMX_UNROLL for (int l = 0; l < W; ++l) {
+        const auto top = std::bit_cast<std::uint64_t>(static_cast<double>(b.v[l])),
+                   bits = std::bit_cast<std::uint64_t>(static_cast<double>(a.v[l]));
+        const std::uint64_t e = (bits - top + (std::uint64_t{1} << 51)) >> 52;
+        c.v[l] = std::bit_cast<double>(top + (e << 52));
+        k.v[l] = std::bit_cast<double>(std::bit_cast<std::uint64_t>(magic) + e);
+    }
+    k = opaque(opaque(k) - splat<P>(magic));
+    const P s = opaque(a - c) / (a + c), z = s * s;
+    P p = splat<P>(of[0]);
+    SMX_UNROLL for (int i = 1; i < 4; ++i) p = multiply_add(p, z, splat<P>(of[i]));
+    p = multiply_add(p, z, splat<P>(2.0));
+    return multiply_add(k, splat<P>(0x1.62e42fefa39efp-1), opaque(s * p));
+}
+
 } // namespace smx::inline SMX_ABI::detail
 
 #endif

@@ -63,10 +63,15 @@ namespace smx::inline SMX_ABI::detail {
     SMX_MAP(Real, reduce_rows)                                                                               \
     SMX_MAP(Real, reduce_short_rows)                                                                         \
     SMX_KERNEL(void, Real, (const Real*, Real*, std::size_t, const base2_scale<Real>*), map_one_chunk)       \
+    SMX_KERNEL(void, Real, (const Real*, Real*, std::size_t, const base2_scale<Real>*),                      \
+               map_logs_of_one_chunk)                                                                        \
+    SMX_KERNEL(void, Real, (const Real*, Real*, std::size_t, const base2_scale<Real>*), reduce_one_chunk)    \
     SMX_LOSS(Real, index_losses<true>)                                                                       \
     SMX_LOSS(Real, index_losses<false>)                                                                      \
     SMX_LOSS(Real, short_index_losses<true, index_losses<true>>)                                             \
     SMX_LOSS(Real, short_index_losses<false, index_losses<false>>)                                           \
+    SMX_LOSS(Real, one_chunk_loss<true, short_rows_of_losses<true>>)                                         \
+    SMX_LOSS(Real, one_chunk_loss<false, short_rows_of_losses<false>>)                                       \
     SMX_LOSS(Real, mixed_losses<true, true>)                                                                 \
     SMX_LOSS(Real, mixed_losses<true, false>)                                                                \
     SMX_LOSS(Real, mixed_losses<false, true>)                                                                \

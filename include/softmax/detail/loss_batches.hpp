@@ -18,22 +18,30 @@
 
 namespace smx::inline SMX_ABI::detail {
 
-// Checks every target; returns the sum of the weights of those that count.
+// Checks every target; returns the sum of the weights of those that count. Nothing branches while all is well.
 template <class Work, class Real>
 constexpr Work checked_weight_of_targets(const auto& targets, const loss_terms<Work, Real>& terms) {
+    using index = std::iter_value_t<std::remove_cvref_t<decltype(targets.first)>>;
+    const ignored_index<index> ignored(terms.ignore_index);
     std::size_t counted = 0;
+    bool fit = true;
+    for (auto it = targets.first; it != targets.last; ++it) {
+        const index target = *it;
+        const bool counts = !ignored.is(target);
+        fit &= !counts | is_class(target, terms.classes);
+        counted += counts ? 1 : 0;
+    }
+    if (fit && !terms.has_class_weights()) {
+        return from_size<Work>(counted);
+    }
     compensated_sum<Work> weight;
     for (auto it = targets.first; it != targets.last; ++it) {
-        const std::iter_value_t<decltype(it)> target = *it;
-        if (!is_ignored(target, terms.ignore_index)) {
-            const std::size_t c = checked_target(target, terms.classes);
-            ++counted;
-            if (terms.has_class_weights()) {
-                weight += terms.class_weight(c);
-            }
+        const index target = *it;
+        if (!ignored.is(target)) {
+            weight += terms.class_weight(checked_target(target, terms.classes));
         }
     }
-    return terms.has_class_weights() ? weight.value().hi : from_size<Work>(counted);
+    return weight.value().hi;
 }
 
 // Rows with class indices, after all checks. rows: where they stand in the logits and the gradient.
@@ -122,10 +130,11 @@ private:
     // visit(logits, weights, gradient) for the rows that count, skip(logits, gradient) for the others
     constexpr void each_row(std::size_t begin, std::size_t end, const auto& to, auto visit, auto skip) const {
         I target = advanced_by(targets, begin);
+        const ignored_index<std::iter_value_t<I>> ignored(terms.ignore_index);
         rows.for_each_row(begin, end, [&](std::size_t, const auto& at) {
             const std::iter_value_t<I> c = *target;
             ++target;
-            if (is_ignored(c, terms.ignore_index)) {
+            if (ignored.is(c)) {
                 skip(at[0].of(logits), to.of(at[1]));
             } else {
                 visit(at[0].of(logits), weights_of_index(terms, static_cast<std::size_t>(c)), to.of(at[1]));

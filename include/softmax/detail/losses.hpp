@@ -135,23 +135,35 @@ constexpr auto weights_of_probabilities(const Terms& terms, I target) {
     };
 }
 
+// (One comparison: as an unsigned number a negative index is beyond all classes.)
+template <class Index>
+constexpr bool is_class(const Index& target, std::size_t classes) {
+    return static_cast<std::uintmax_t>(target) < classes;
+}
 template <class Index>
 constexpr std::size_t checked_target(const Index& target, std::size_t classes) {
-    if (target < Index{0} || static_cast<std::uintmax_t>(target) >= classes) {
+    if (!is_class(target, classes)) {
         violate_target("cross_entropy", target, classes);
     }
     return static_cast<std::size_t>(target);
 }
 
+// The index of a type that is to be ignored, if there is one.
 template <class Index>
-constexpr bool is_ignored(const Index& target, std::int64_t ignore_index) {
-    // A negative index and the unsigned number of the same bits are two.
-    if ((target < Index{0}) != (ignore_index < 0)) {
-        return false;
-    }
-    return ignore_index != cross_entropy_options<double>::none &&
-           static_cast<std::int64_t>(target) == ignore_index;
-}
+class ignored_index {
+public:
+    constexpr explicit ignored_index(std::int64_t index)
+        : index_(static_cast<Index>(index)),
+          // A negative index and the unsigned number of the same bits are two.
+          exists_(index != cross_entropy_options<double>::none &&
+                  static_cast<std::int64_t>(index_) == index && (index_ < Index{0}) == (index < 0)) {}
+
+    constexpr bool is(const Index& target) const { return exists_ & (target == index_); }
+
+private:
+    Index index_;
+    bool exists_;
+};
 
 // Where a gradient goes: nowhere, in calls for the loss alone ...
 struct no_gradient {
@@ -309,10 +321,11 @@ private:
 
     template <class Target>
     void read_targets(std::size_t* targets, std::size_t count, Target& target) const {
+        using index = std::iter_value_t<Target>;
+        const ignored_index<index> ignored(terms_.ignore_index);
         for (std::size_t r = 0; r < count; ++r, static_cast<void>(++target)) {
-            const std::iter_value_t<Target> index = *target;
-            targets[r] =
-                is_ignored(index, terms_.ignore_index) ? ignored_row : static_cast<std::size_t>(index);
+            const index c = *target;
+            targets[r] = ignored.is(c) ? ignored_row : static_cast<std::size_t>(c);
         }
     }
     void take(const double* losses, const double* logsumexps, std::size_t count) {
@@ -363,7 +376,7 @@ constexpr Real loss_of_index(const auto& logits, const auto& target, const auto&
     const loss_terms<work, Real> terms(options, size_of(logits), 1);
     one_loss<Real> take;
     loss_call call(terms, work(1.0), take);
-    if (is_ignored(target, terms.ignore_index)) {
+    if (ignored_index<std::remove_cvref_t<decltype(target)>>(terms.ignore_index).is(target)) {
         call.ignored(logits, gradient);
         return take.value;
     }

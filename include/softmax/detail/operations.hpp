@@ -200,11 +200,12 @@ struct logsumexp_operation {
     template <class M, class Real = typename M::real>
     SMX_INLINE static Real assemble(Real maximum, double log_sum, const base2_scale<Real>& c) {
         using P = typename M::wide;
-        const double high = static_cast<double>(maximum) / c.temperature;
+        const double top = static_cast<double>(maximum),
+                     high = c.temperature == 1 ? top : top / c.temperature;
         if (sizeof(Real) == sizeof(float) || is_infinite(high)) {
             return static_cast<Real>(high + log_sum);
         }
-        const P m = splat<P>(static_cast<double>(maximum)), t = splat<P>(c.temperature);
+        const P m = splat<P>(top), t = splat<P>(c.temperature);
         const double low = (remainder_of(m, splat<P>(high), t) / t).v[0];
         const double_word<double> both = exact_sum(high, log_sum);
         return static_cast<Real>(both.hi + (both.lo + low));

@@ -282,6 +282,56 @@ private:
     }
 };
 
+// One row of one chunk, with a target.
+template <bool Gradient, class General>
+struct one_chunk_loss {
+    template <class M, class Real>
+    SMX_INLINE static void run(const loss_rule<Real>* rule, const loss_rows<Real>* row) {
+        one_chunk_logs<M> logs;
+        if (rule->scale.scaled || *row->targets == ignored_row ||
+            !logs.run(row->logits, rule->classes, rule->scale, short_loss_range<Real>::sums) ||
+            !finish(*rule, *row, logs)) [[unlikely]] {
+            run_apart<M, General>(rule, row);
+        }
+    }
+
+private:
+    template <class M, class Real = typename M::real>
+    SMX_INLINE static bool finish(const loss_rule<Real>& rule, const loss_rows<Real>& row,
+                                  const one_chunk_logs<M>& logs) {
+        using V = typename M::vector;
+        using D = single_lane<typename M::wide>;
+        const std::size_t target = *row.targets;
+        alignas(64) Real term[M::lanes];
+        SMX_UNROLL for (int h = 0; h < M::parts; ++h) store(term + h * M::width, logs.term[h]);
+        const double weight =
+            rule.class_weights == nullptr ? 1 : static_cast<double>(rule.class_weights[target]);
+        const loss_scalars<D> s{splat<D>(static_cast<double>(logs.maximum)),
+                                splat<D>(logs.sum.hi),
+                                splat<D>(logs.sum.lo),
+                                splat<D>(logs.log_sum),
+                                splat<D>(weight),
+                                splat<D>(static_cast<double>(row.logits[target])),
+                                splat<D>(static_cast<double>(term[target]))};
+        D lse;
+        const D loss = losses_of(rule, s, lse);
+        if constexpr (Gradient) {
+            const auto g = gradients_of(rule, s, lse);
+            if (!is_usual_short_factor<Real>(g.factor.v[0])) [[unlikely]] {
+                return false;
+            }
+            const V hi = splat<V>(g.hi.v[0]), lo = splat<V>(g.lo.v[0]);
+            V v[M::parts];
+            SMX_UNROLL for (int h = 0; h < M::parts; ++h) v[h] = normal_product(logs.term[h], hi, lo);
+            store_results<M>(row.gradient, rule.classes, v);
+            row.gradient[target] = static_cast<Real>(g.at_target.v[0]);
+        }
+        *row.losses = loss.v[0];
+        *row.logsumexps = lse.v[0];
+        return true;
+    }
+};
+
 } // namespace smx::inline SMX_ABI::detail
 
 #endif
