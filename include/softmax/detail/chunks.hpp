@@ -77,6 +77,58 @@ SMX_INLINE void add_chunk(tally<M>& sum, const chunk& c, const typename M::vecto
     }
 }
 
+// The longest of the rows that are done in registers where they are alone: two chunks.
+template <class Real>
+inline constexpr std::size_t most_in_registers = 2 * std::size_t(format<Real>::lanes);
+
+// A row of at most Chunks chunks, and of more than one less, in registers: without loops, without memory.
+template <class M, int Chunks>
+struct row_in_registers {
+    using V = typename M::vector;
+    using Real = typename M::real;
+    static constexpr std::size_t w = M::width, lanes = M::lanes;
+    static constexpr int vectors = Chunks * M::parts;
+    static_assert(Chunks == 1 || Chunks == 2);
+    V v[vectors];
+
+    SMX_INLINE void load_logits_of(const Real* x, std::size_t n) {
+        if constexpr (Chunks == 1) {
+            load_logits<M>(x, {0, 0, n, true}, v);
+        } else {
+            SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) {
+                v[h] = load<V>(x + h * w);
+                v[M::parts + h] = load<V>(x + (n - lanes) + h * w);
+            }
+        }
+    }
+    SMX_INLINE V largest() const {
+        V all = v[0];
+        SMX_UNROLL for (int k = 1; k < vectors; ++k) all = larger(v[k], all);
+        return all;
+    }
+    // What the second chunk sees again counts once.
+    SMX_INLINE double_word<double> sum(std::size_t n) const {
+        tally<M> all;
+        SMX_UNROLL for (int h = 0; h < M::parts; ++h) all.start(v[h], h);
+        if constexpr (Chunks == 2) {
+            SMX_UNROLL for (int h = 0; h < M::parts; ++h) {
+                all.add(lanes_from(2 * lanes - n, std::size_t(h) * w, v[M::parts + h]), h);
+            }
+        }
+        return all.total();
+    }
+    SMX_INLINE void store_to(Real* y, std::size_t n) const {
+        if constexpr (Chunks == 1) {
+            store_results<M>(y, n, v);
+        } else {
+            SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) store(y + h * w, v[h]);
+            SMX_UNROLL for (std::size_t h = 0; h < M::parts; ++h) {
+                store(y + (n - lanes) + h * w, v[M::parts + h]);
+            }
+        }
+    }
+};
+
 // The largest of a row of n; NaN is passed over. What follows it, up to `readable`, may be read as well.
 template <class M, class Real = typename M::real>
 SMX_INLINE Real maximum_of_chunks(const Real* x, std::size_t n, std::size_t readable) {

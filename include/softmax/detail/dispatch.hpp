@@ -93,10 +93,12 @@ inline void softmax_rows(const Real* x, Real* y, std::size_t rows, std::size_t n
         dispatch<map_rows<softmax_operation>, Real>(x, y, rows, n, &c);
     } else if (rows != 1) {
         dispatch<map_grouped_rows, Real>(x, y, rows, n, &c);
-    } else if (n > std::size_t(format<Real>::lanes)) {
+    } else if (n > most_in_registers<Real>) {
         dispatch<map_single_rows, Real>(x, y, rows, n, &c);
+    } else if (n > most_in_registers<Real> / 2) {
+        dispatch<map_in_registers<2>, Real>(x, y, n, &c);
     } else {
-        dispatch<map_one_chunk, Real>(x, y, n, &c);
+        dispatch<map_in_registers<1>, Real>(x, y, n, &c);
     }
 }
 template <class Real>
@@ -104,10 +106,12 @@ inline void log_softmax_rows(const Real* x, Real* y, std::size_t rows, std::size
                              const base2_scale<Real>& c) noexcept {
     if (n > longest_short_log_row<Real>) {
         dispatch<map_rows<log_softmax_operation>, Real>(x, y, rows, n, &c);
-    } else if (rows == 1 && n != 0 && n <= std::size_t(format<Real>::lanes)) {
-        dispatch<map_logs_of_one_chunk, Real>(x, y, n, &c);
-    } else if (n != 0) {
+    } else if (n != 0 && (rows != 1 || n > most_in_registers<Real>)) {
         dispatch<map_short_logs, Real>(x, y, rows, n, &c);
+    } else if (n > most_in_registers<Real> / 2) {
+        dispatch<map_logs_in_registers<2>, Real>(x, y, n, &c);
+    } else if (n != 0) {
+        dispatch<map_logs_in_registers<1>, Real>(x, y, n, &c);
     }
 }
 // One result a row.
@@ -116,10 +120,12 @@ inline void logsumexp_rows(const Real* x, Real* results, std::size_t rows, std::
                            const base2_scale<Real>& c) noexcept {
     if (n > longest_short_log_row<Real> || n == 0) {
         dispatch<reduce_rows, Real>(x, results, rows, n, &c);
-    } else if (rows == 1 && n <= std::size_t(format<Real>::lanes)) {
-        dispatch<reduce_one_chunk, Real>(x, results, n, &c);
-    } else {
+    } else if (rows != 1 || n > most_in_registers<Real>) {
         dispatch<reduce_short_rows, Real>(x, results, rows, n, &c);
+    } else if (n > most_in_registers<Real> / 2) {
+        dispatch<reduce_in_registers<2>, Real>(x, results, n, &c);
+    } else {
+        dispatch<reduce_in_registers<1>, Real>(x, results, n, &c);
     }
 }
 } // namespace smx::inline SMX_ABI::detail

@@ -44,6 +44,8 @@ namespace smx::inline SMX_ABI::detail {
 #define SMX_MAP(Real, ...)                                                                                   \
     SMX_KERNEL(void, Real, (const Real*, Real*, std::size_t, std::size_t, const base2_scale<Real>*),         \
                __VA_ARGS__)
+#define SMX_ALONE(Real, ...)                                                                                 \
+    SMX_KERNEL(void, Real, (const Real*, Real*, std::size_t, const base2_scale<Real>*), __VA_ARGS__)
 #define SMX_LOSS(Real, ...)                                                                                  \
     SMX_KERNEL(void, Real, (const loss_rule<Real>*, const loss_rows<Real>*), __VA_ARGS__)
 #define SMX_PART(Real, ...)                                                                                  \
@@ -62,16 +64,20 @@ namespace smx::inline SMX_ABI::detail {
     SMX_MAP(Real, map_short_logs)                                                                            \
     SMX_MAP(Real, reduce_rows)                                                                               \
     SMX_MAP(Real, reduce_short_rows)                                                                         \
-    SMX_KERNEL(void, Real, (const Real*, Real*, std::size_t, const base2_scale<Real>*), map_one_chunk)       \
-    SMX_KERNEL(void, Real, (const Real*, Real*, std::size_t, const base2_scale<Real>*),                      \
-               map_logs_of_one_chunk)                                                                        \
-    SMX_KERNEL(void, Real, (const Real*, Real*, std::size_t, const base2_scale<Real>*), reduce_one_chunk)    \
+    SMX_ALONE(Real, map_in_registers<1>)                                                                     \
+    SMX_ALONE(Real, map_in_registers<2>)                                                                     \
+    SMX_ALONE(Real, map_logs_in_registers<1>)                                                                \
+    SMX_ALONE(Real, map_logs_in_registers<2>)                                                                \
+    SMX_ALONE(Real, reduce_in_registers<1>)                                                                  \
+    SMX_ALONE(Real, reduce_in_registers<2>)                                                                  \
     SMX_LOSS(Real, index_losses<true>)                                                                       \
     SMX_LOSS(Real, index_losses<false>)                                                                      \
     SMX_LOSS(Real, short_index_losses<true, index_losses<true>>)                                             \
     SMX_LOSS(Real, short_index_losses<false, index_losses<false>>)                                           \
-    SMX_LOSS(Real, one_chunk_loss<true, short_rows_of_losses<true>>)                                         \
-    SMX_LOSS(Real, one_chunk_loss<false, short_rows_of_losses<false>>)                                       \
+    SMX_LOSS(Real, loss_in_registers<1, true, short_rows_of_losses<true>>)                                   \
+    SMX_LOSS(Real, loss_in_registers<2, true, short_rows_of_losses<true>>)                                   \
+    SMX_LOSS(Real, loss_in_registers<1, false, short_rows_of_losses<false>>)                                 \
+    SMX_LOSS(Real, loss_in_registers<2, false, short_rows_of_losses<false>>)                                 \
     SMX_LOSS(Real, mixed_losses<true, true>)                                                                 \
     SMX_LOSS(Real, mixed_losses<true, false>)                                                                \
     SMX_LOSS(Real, mixed_losses<false, true>)                                                                \
@@ -123,6 +129,7 @@ SMX_KERNEL(void, float, (const loss_rule<float>*, const loss_columns<float>*),
 #undef SMX_SHORT_MASKED
 #undef SMX_PART
 #undef SMX_LOSS
+#undef SMX_ALONE
 #undef SMX_MAP
 #undef SMX_KERNEL
 #undef SMX_RUN

@@ -430,8 +430,11 @@ using short_rows_of_losses = short_index_losses<Gradient, index_losses<Gradient>
 
 template <bool Gradient, class Real>
 inline void run_index_losses(const loss_rule<Real>& rule, const loss_rows<Real>& rows) noexcept {
-    if (rows.count == 1 && rule.classes <= std::size_t(format<Real>::lanes)) {
-        return dispatch<one_chunk_loss<Gradient, short_rows_of_losses<Gradient>>, Real>(&rule, &rows);
+    if (rows.count == 1 && rule.classes <= most_in_registers<Real> / 2) {
+        return dispatch<loss_in_registers<1, Gradient, short_rows_of_losses<Gradient>>, Real>(&rule, &rows);
+    }
+    if (rows.count == 1 && rule.classes <= most_in_registers<Real>) {
+        return dispatch<loss_in_registers<2, Gradient, short_rows_of_losses<Gradient>>, Real>(&rule, &rows);
     }
     if constexpr (sizeof(Real) == sizeof(float)) {
         if (rule.classes <= longest_turned_row && rows.count > 1) {

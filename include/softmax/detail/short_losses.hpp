@@ -282,12 +282,12 @@ private:
     }
 };
 
-// One row of one chunk, with a target.
-template <bool Gradient, class General>
-struct one_chunk_loss {
+// One row of a chunk or two, with a target.
+template <int Chunks, bool Gradient, class General>
+struct loss_in_registers {
     template <class M, class Real>
     SMX_INLINE static void run(const loss_rule<Real>* rule, const loss_rows<Real>* row) {
-        one_chunk_logs<M> logs;
+        logs_in_registers<M, Chunks> logs;
         if (rule->scale.scaled || *row->targets == ignored_row ||
             !logs.run(row->logits, rule->classes, rule->scale, short_loss_range<Real>::sums) ||
             !finish(*rule, *row, logs)) [[unlikely]] {
@@ -298,12 +298,12 @@ struct one_chunk_loss {
 private:
     template <class M, class Real = typename M::real>
     SMX_INLINE static bool finish(const loss_rule<Real>& rule, const loss_rows<Real>& row,
-                                  const one_chunk_logs<M>& logs) {
+                                  logs_in_registers<M, Chunks>& logs) {
         using V = typename M::vector;
         using D = single_lane<typename M::wide>;
         const std::size_t target = *row.targets;
-        alignas(64) Real term[M::lanes];
-        SMX_UNROLL for (int h = 0; h < M::parts; ++h) store(term + h * M::width, logs.term[h]);
+        alignas(64) Real term[Chunks * M::lanes];
+        logs.terms.store_to(term, Chunks == 1 ? std::size_t(M::lanes) : rule.classes);
         const double weight =
             rule.class_weights == nullptr ? 1 : static_cast<double>(rule.class_weights[target]);
         const loss_scalars<D> s{splat<D>(static_cast<double>(logs.maximum)),
@@ -321,9 +321,9 @@ private:
                 return false;
             }
             const V hi = splat<V>(g.hi.v[0]), lo = splat<V>(g.lo.v[0]);
-            V v[M::parts];
-            SMX_UNROLL for (int h = 0; h < M::parts; ++h) v[h] = normal_product(logs.term[h], hi, lo);
-            store_results<M>(row.gradient, rule.classes, v);
+            auto& all = logs.terms;
+            SMX_UNROLL for (int k = 0; k < all.vectors; ++k) all.v[k] = normal_product(all.v[k], hi, lo);
+            all.store_to(row.gradient, rule.classes);
             row.gradient[target] = static_cast<Real>(g.at_target.v[0]);
         }
         *row.losses = loss.v[0];

@@ -28,7 +28,7 @@ SMX_INLINE void invert(const pack<double, W>& sum, const pack<double, W>& error,
                        pack<double, W>& lo) {
     const auto one = splat<pack<double, W>>(1);
     hi = one / sum;
-    lo = multiply_add(pack<double, W>{} - hi, error, remainder_of(one, hi, sum)) / sum;
+    lo = multiply_add(pack<double, W>{} - hi, error, remainder_of(one, hi, sum)) * hi;
 }
 
 // The terms of a row times hi + lo, the last chunk from `last`.
@@ -130,22 +130,21 @@ SMX_INLINE bool softmax_short_row(const Real* x, Real* y, std::size_t n, const R
     write_short_row<M>(term, last, y, n, hi, lo);
     return true;
 }
-// The same for a row of one chunk, by the reference 0: without loops, without memory.
-template <class M, class Real = typename M::real>
-SMX_INLINE bool softmax_one_chunk(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& scale) {
+// The same for a row of a chunk or two, by the reference 0.
+template <class M, int Chunks, class Real = typename M::real>
+SMX_INLINE bool softmax_in_registers(const Real* x, Real* y, std::size_t n, const base2_scale<Real>& scale) {
     using V = typename M::vector;
-    V v[M::parts], hi, lo;
-    tally<M> sum;
-    load_logits<M>(x, {0, 0, n, true}, v);
-    short_terms(v, zero_reference<V>(scale));
-    SMX_UNROLL for (int h = 0; h < M::parts; ++h) sum.start(v[h], h);
-    const double_word<double> s = sum.total();
+    row_in_registers<M, Chunks> row;
+    row.load_logits_of(x, n);
+    short_terms(row.v, zero_reference<V>(scale));
+    const double_word<double> s = row.sum(n);
     if (!usual_sums<Real>.has(s.hi)) [[unlikely]] {
         return false;
     }
+    V hi, lo;
     invert_one<M>(s, hi, lo);
-    SMX_UNROLL for (int h = 0; h < M::parts; ++h) v[h] = normal_times(v[h], hi, lo);
-    store_results<M>(y, n, v);
+    SMX_UNROLL for (int k = 0; k < row.vectors; ++k) row.v[k] = normal_times(row.v[k], hi, lo);
+    row.store_to(y, n);
     return true;
 }
 
@@ -176,10 +175,11 @@ struct map_single_rows {
         }
     }
 };
-struct map_one_chunk {
+template <int Chunks>
+struct map_in_registers {
     template <class M, class Real>
     SMX_INLINE static void run(const Real* x, Real* y, std::size_t n, const base2_scale<Real>* c) {
-        if (c->scaled || !softmax_one_chunk<M>(x, y, n, *c)) [[unlikely]] {
+        if (c->scaled || !softmax_in_registers<M, Chunks>(x, y, n, *c)) [[unlikely]] {
             run_apart<M, unusual_short_row>(x, y, n, c);
         }
     }
