@@ -130,11 +130,15 @@ private:
     alignas(64) double excess[rows];
 };
 
+// A pack for what is needed in one lane: no wider than the machine's, nor than 32 bytes, with the same arithmetic.
+template <class P>
+using single_lane = std::conditional_t<sizeof(P) == 64, pack<typename P::real, P::width / 2>, P>;
+
 // What is known of one row. term: all of its terms.
 template <class M>
 struct short_log_row {
     using V = typename M::vector;
-    using D = typename M::wide;
+    using D = single_lane<typename M::wide>;
     using Real = typename M::real;
     alignas(64) Real term[longest_short_row<Real>];
     double_word<double> sum;
@@ -181,10 +185,6 @@ private:
         return usual.has(sum.hi);
     }
 };
-
-// A pack for what is needed in one lane: no wider than the machine's, nor than 32 bytes, with the same arithmetic.
-template <class P>
-using single_lane = std::conditional_t<sizeof(P) == 64, pack<typename P::real, P::width / 2>, P>;
 
 // What is known of a row of a chunk or two alone.
 template <class M, int Chunks>
