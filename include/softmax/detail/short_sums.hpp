@@ -11,9 +11,9 @@
 namespace smx::inline SMX_ABI::detail {
 
 // ns an element of a batch, as short rows / as long ones: floats at 2048 0.14 / 0.15 (Zen 5, AVX-512) and 0.24 / 0.27 (AVX2),
-// doubles, whose lanes are added with compensation, at 300 0.48 / 0.58, at 1000 0.40 / 0.40. The terms of two such rows fit in L1.
+// doubles, whose lanes are added with compensation, at 1000 0.71 / 0.80 (Zen 4, AVX-512). The terms of two such rows fit in L1.
 template <class Real>
-inline constexpr std::size_t longest_short_row = sizeof(Real) == sizeof(float) ? 2048 : 512;
+inline constexpr std::size_t longest_short_row = sizeof(Real) == sizeof(float) ? 2048 : 1024;
 
 // By the reference 0 terms are 2^lift e^(x / T). Logits `above` binary orders over it, or more, are lowered to that, which
 // their sum shows. Usual sums lie in [least, most]: there every probability that is a normal number comes from terms
