@@ -307,7 +307,8 @@ private:
             store_terms<M>(x + at, term + at, q, largest);
         }
     }
-    // False if one of them is unusual.
+    // False if one of them is unusual. (Tried: the lanes of as many rows as there are lanes, and their maxima, added up at once by
+    // shuffles of pairs: 5 % of the time of softmax and log_softmax at 10 columns, 1 % at 64, for 90 lines.)
     SMX_INLINE bool add_terms(std::size_t count, std::size_t n) {
         bool fits = true;
         if (n <= lanes) {
