@@ -52,6 +52,7 @@ MUTATIONS = {
     "large logits are not centred": (
         "rows.hpp", "splat<P>(centred ? s.maximum * c.shrink : Real(0))", "splat<P>(Real(0))"),
     "maxima are not counted with care": ("rows.hpp", "pass.tops = pass.tops + top[k];", ""),
+    "double: what the sum of a block rounds off is lost": ("rows.hpp", "sums.add(lost, part);", ""),
     "a short row is extended by zeros": (
         "operations.hpp", "splat<typename M::vector>(no_logit<Real>)", "splat<typename M::vector>(Real(0))"),
     "short rows: lanes behind the row take part in the maximum": (
@@ -86,6 +87,16 @@ MUTATIONS = {
         "loss_rows.hpp", "alone = sum_of_lanes(tops) == 1;", "alone = s.tops == 1;"),
     "the classes seen before add their shares twice": ("loss_rows.hpp", "v = lanes_from(skip, o, v);", ""),
     "logsumexp forgets log(sum)": ("loss_parts.hpp", "return high + log_sum;", "return high;"),
+    "logsumexps: those of later rows over the first ones": (
+        "losses.hpp", "terms_.keep_logsumexp(row_ + k,", "terms_.keep_logsumexp(k,"),
+    "side by side: the last chunk of a row is not added": ("columns.hpp", "if (in_last >= last) {", "if (false) {"),
+    "side by side: the maximum stays in the sum": ("columns.hpp", "v[0] * (one - is_top)", "v[0] * one"),
+    "side by side: the gradient at the target": (
+        "column_losses.hpp", "where_equal(target[k], index, at_target[k], g[k])", "g[k]"),
+    "side by side: an ignored row counts": (
+        "column_losses.hpp", "opaque(where_less(index.part[p], D{}, D{}, splat<D>(1)))", "splat<D>(1)"),
+    "side by side: the targets of the first block for all": (
+        "column_losses.hpp", "advanced(targets, r),", "targets,"),
     # gradients and layouts
     "softmax_backward: a class of probability 0 takes part": (
         "backward_rows.hpp", "const P u = where_equal(p, P{}, P{}, upstream);", "const P u = upstream;"),
@@ -97,6 +108,9 @@ MUTATIONS = {
         "const P away = multiply_add(e[k], f.sum_hi, f.sum_hi);"),
     "batches: rows side by side are read as rows in sequence": (
         "../shape.hpp", "inner[k] = 1;", "inner[k] = static_cast<std::ptrdiff_t>(batch.classes);"),
+    "transposition: lines that fill no block are left out": (
+        "transposition.hpp", "for (std::size_t i = 0; i < a.lines; i += w) {",
+        "for (std::size_t i = 0; i + w <= a.lines; i += w) {"),
     # masks
     "truth values: what takes part and what does not": (
         "masked_rows.hpp", "return where_nonzero(mask, yes, no);", "return where_nonzero(mask, no, yes);"),
@@ -112,6 +126,12 @@ MUTATIONS = {
         "masked_rows.hpp", "product_error(x[k], hi, v) + x[k] * lo", "x[k] * lo"),
     "masked log_softmax_backward: what is excluded is added": (
         "masked_rows.hpp", "sum.add(where_equal(l, none, P{}, upstream), h);", "sum.add(upstream, h);"),
+    "short rows: the truth value of the first logit for all of a chunk": (
+        "masked_short_rows.hpp", "mask[l] = x.mask[l];", "mask[l] = x.mask[0];"),
+    "short rows: what a bias times T rounds off": (
+        "masked_short_rows.hpp", "terms.e[k] = terms.e[k] + product_rest(b[k], u[k]);", ";"),
+    "short rows: what the sum of a logit and its bias rounds off": (
+        "masked_short_rows.hpp", "x[k] + opaque(u[k] - back[k]);", "x[k];"),
     "causal: one logit less": ("masks.hpp", "last < classes ? last + 1 : classes", "last < classes ? last : classes"),
     "causal: the period is ignored": ("masks.hpp", "period == 0 ? row : row % period", "row"),
     "valid lengths: that of the first row for all": (

@@ -22,7 +22,9 @@ void map_rows(const batch_case<Real>& b, F f, Check check) {
         f(alone.row, alone.row, b.temperature);
         const reals found = alone.taken();
         require(same(found, b.row_of(out.taken(), r)), "a row in a batch is as the row alone");
-        check(x, found);
+        if (b.is_sampled(r)) {
+            check(x, found);
+        }
     }
 }
 
@@ -95,7 +97,9 @@ void fuzz_logsumexp(const batch_case<Real>& b) {
         placed<Real> alone(x, (b.offset * 3) % 16);
         const Real found = smx::logsumexp(alone.row, b.temperature);
         require(same(found, out.row[r]), "logsumexp in a batch is as alone");
-        check_logsumexp(b, x, found);
+        if (b.is_sampled(r)) {
+            check_logsumexp(b, x, found);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 // arithmetic, the table of special values and what is promised of batches, bits and errors. Buffers end where the rows do, so that
 // the address sanitizer sees what is touched outside.
 #include "cases.hpp"
+#include "divergences.hpp"
 #include "errors.hpp"
 #include "forward.hpp"
 #include "gradients.hpp"

@@ -1,4 +1,4 @@
-// Fuzzing cross_entropy and kl_divergence: with the gradient and without, under every option; targets out of range.
+// Fuzzing cross_entropy: rows alone and in batches, with the gradient and without, under every option; targets out of range.
 #ifndef SMX_TESTS_FUZZ_LOSSES_HPP
 #define SMX_TESTS_FUZZ_LOSSES_HPP
 
@@ -7,12 +7,11 @@
 namespace fuzz {
 
 template <class Real, class Target>
-void check_loss(const batch_case<Real>& b, const std::vector<Real>& x, Real alone, Real both,
+void check_loss(const batch_case<Real>& b, const std::vector<Real>& x, Real alone,
                 const std::vector<Real>& gradient, const Target& target,
                 const smx::cross_entropy_options<Real>& options) {
     using reals = std::vector<Real>;
     using wide = oracle::wide_t<Real>;
-    require(same(alone, both), "the loss without its gradient is the loss with it");
     require(std::isnan(alone) || alone >= 0, "a loss is not negative");
     const bool is_capped = options.softcap > 0; // what is infinite is at the cap then
     if (is_capped ? std::any_of(x.begin(), x.end(), is_nan<Real>) : !usual(x)) {
@@ -68,225 +67,266 @@ void check_loss(const batch_case<Real>& b, const std::vector<Real>& x, Real alon
     }
 }
 
-// Of a target, of probabilities; weights, smoothing, z_loss, a softcap; a target out of range.
+// Options of any kind; a class index per row, some of them ignored or one out of range, or a probability per logit.
 template <class Real>
-void fuzz_cross_entropy(const batch_case<Real>& b, source& from) {
+struct loss_case {
     using reals = std::vector<Real>;
-    const std::size_t n = b.batch.classes;
-    const auto how = from.take<std::uint8_t>();
-    const double smoothing = (how & 1) != 0 ? static_cast<double>(from.take<std::uint8_t>()) / 255 : 0;
-    const double z = (how & 2) != 0 ? static_cast<double>(from.take<std::uint8_t>()) / 1024 : 0;
-    const double cap = (how & 48) == 48 ? static_cast<double>(1 + from.below(255)) / 4 : 0;
-    reals weights, q;
-    for (std::size_t c = 0; c != n; ++c) {
-        if ((how & 4) != 0) {
-            weights.push_back(static_cast<Real>(from.take<std::uint8_t>()) / 64);
+    using wide = oracle::wide_t<Real>;
+
+    loss_case(const batch_case<Real>& of, source& from) : b(of) {
+        const std::size_t n = b.batch.classes;
+        const auto how = from.take<std::uint8_t>();
+        is_of_indices = (how & 8) == 0;
+        options.temperature = b.temperature;
+        if ((how & 1) != 0) {
+            options.label_smoothing = static_cast<double>(from.take<std::uint8_t>()) / 255;
         }
-        q.push_back(static_cast<Real>(from.take<std::uint8_t>()) / 256);
+        if ((how & 2) != 0) {
+            options.z_loss = static_cast<double>(from.take<std::uint8_t>()) / 1024;
+        }
+        if ((how & 48) == 48) {
+            options.softcap = static_cast<double>(1 + from.below(255)) / 4;
+        }
+        for (std::size_t c = 0; (how & 4) != 0 && c != n; ++c) {
+            const auto byte = from.take<std::uint8_t>();
+            weights.push_back(byte < 32 ? Real(0) : static_cast<Real>(byte) / 64);
+        }
+        options.class_weights = weights;
+        if ((how & 64) != 0) {
+            options.ignore_index = (how & 128) != 0 ? -100 : 0;
+        }
+        is_of_indices ? take_targets(from) : take_probabilities(from);
     }
-    const smx::cross_entropy_options<Real> options{.temperature = b.temperature,
-                                                   .label_smoothing = smoothing,
-                                                   .class_weights = weights,
-                                                   .z_loss = z,
-                                                   .softcap = cap};
-    const auto target = static_cast<std::ptrdiff_t>(from.take<std::int16_t>() % 80);
+
+    bool is_wrong(std::size_t row) const {
+        const std::ptrdiff_t target = targets[row];
+        return target != options.ignore_index &&
+               (target < 0 || target >= static_cast<std::ptrdiff_t>(b.batch.classes));
+    }
+    bool is_ignored(std::size_t row) const { return is_of_indices && targets[row] == options.ignore_index; }
+    // What the mean divides by.
+    wide weight() const {
+        wide sum = 0;
+        for (std::size_t r = 0; r != b.rows(); ++r) {
+            const bool is_weighted = is_of_indices && !weights.empty();
+            sum += is_ignored(r) ? wide(0) : wide(is_weighted ? weights[std::size_t(targets[r])] : Real(1));
+        }
+        return sum;
+    }
+
+    // f(targets) with those of the batch, or of one row.
+    template <class F>
+    void with_targets(F f) const {
+        is_of_indices ? f(targets) : f(placed<Real>(probabilities, 1).row);
+    }
+    template <class F>
+    void with_target_of(std::size_t row, F f) const {
+        is_of_indices ? f(targets[row]) : f(placed<Real>(b.row_of(probabilities, row), b.offset).row);
+    }
+
+    const batch_case<Real>& b;
+    smx::cross_entropy_options<Real> options;
+    bool is_of_indices;
+    reals weights, probabilities;
+    std::vector<int> targets;
+    std::size_t wrong_row = 0; // of a target that may be out of range
+
+private:
+    void take_targets(source& from) {
+        const int n = static_cast<int>(b.batch.classes);
+        for (std::size_t r = 0; r != b.rows(); ++r) {
+            const auto byte = from.take<std::uint8_t>();
+            targets.push_back(byte < 32 && options.ignore_index == -100 ? -100 : byte % (std::max)(n, 1));
+        }
+        const auto what = from.below(32);
+        if (what < 4) {
+            constexpr int most = (std::numeric_limits<int>::max)();
+            wrong_row = from.below(b.rows());
+            targets[wrong_row] = what == 0 ? -1 : what == 1 ? n : what == 2 ? most : -most;
+        }
+    }
+    void take_probabilities(source& from) {
+        for (std::size_t k = 0; k != b.logits.size(); ++k) {
+            probabilities.push_back(static_cast<Real>(from.take<std::uint8_t>()) / 256);
+        }
+    }
+};
+
+// What the rows of a batch get, in one call or each alone.
+template <class Real>
+struct losses_of_rows {
+    explicit losses_of_rows(const batch_case<Real>& b)
+        : losses(b.rows(), Real(-77)),
+          logsumexps(b.rows(), Real(-77)),
+          gradient(b.logits.size(), Real(-77)) {}
+    std::vector<Real> losses, logsumexps, gradient;
+};
+
+template <class Real>
+losses_of_rows<Real> check_losses_alone(const loss_case<Real>& of) {
+    using reals = std::vector<Real>;
+    const batch_case<Real>& b = of.b;
+    const std::size_t n = b.batch.classes;
+    losses_of_rows<Real> all(b);
     for (std::size_t r = 0; r != b.rows(); ++r) {
         const reals x = b.row_of(b.logits, r);
         placed<Real> in(x, b.offset), out(reals(n, Real(-77)), (b.offset * 5) % 16);
-        if ((how & 8) == 0) {
-            const auto loss = [&](auto&... gradient) {
-                return smx::cross_entropy(in.row, target, gradient..., options);
-            };
-            const auto call = [&] { loss(out.row); };
-            if (n == 0) {
-                refused(out, call, "an empty row is refused");
-                return;
-            }
-            if (target < 0 || target >= static_cast<std::ptrdiff_t>(n)) {
-                refused<std::out_of_range>(out, call, "a target out of range is refused");
-                return;
-            }
-            const Real alone = loss(), both = loss(out.row);
-            check_loss(b, x, alone, both, out.taken(), oracle::one_hot(n, static_cast<std::size_t>(target)),
-                       options);
-        } else if (n != 0) {
-            const Real alone = smx::cross_entropy(in.row, q, options);
-            const Real both = smx::cross_entropy(in.row, q, out.row, options);
-            check_loss(b, x, alone, both, out.taken(), q, options);
+        auto options = of.options;
+        options.logsumexps = std::span<Real>(all.logsumexps).subspan(r, 1);
+        of.with_target_of(r, [&](const auto& target) {
+            all.losses[r] = smx::cross_entropy(in.row, target, out.row, options);
+            const Real alone = smx::cross_entropy(in.row, target, of.options);
+            require(same(alone, all.losses[r]), "the loss without its gradient is the loss with it");
+        });
+        const reals gradient = out.taken();
+        for (std::size_t c = 0; c != n; ++c) {
+            all.gradient[b.place(r, c)] = gradient[c];
+        }
+        if (of.is_ignored(r)) {
+            require(same(all.losses[r], Real(0)) && same(gradient, reals(n)),
+                    "an ignored row counts for nothing");
+        } else if (!b.is_sampled(r)) {
+            continue;
+        } else if (of.is_of_indices) {
+            const auto target = oracle::one_hot(n, static_cast<std::size_t>(of.targets[r]));
+            check_loss(b, x, all.losses[r], gradient, target, of.options);
+        } else {
+            check_loss(b, x, all.losses[r], gradient, b.row_of(of.probabilities, r), of.options);
         }
     }
+    return all;
 }
 
-// T^2 sum_c t_c log(t_c / s_c) of rows that both have a softmax, and where the student excludes nothing that the teacher does not.
-// Written as a sum of what is not negative, t f(log(t / s)), f(d) = exp(-d) - 1 + d, so that nothing cancels where the rows nearly
-// agree; the logarithms from differences of logits, which are then small.
+// The sum and the mean of the losses of rows.
 template <class Real>
-class exact_divergence {
-public:
+void check_reduced(const loss_case<Real>& of, const std::vector<Real>& losses, Real sum, Real mean) {
     using wide = oracle::wide_t<Real>;
-
-    exact_divergence(const std::vector<Real>& x, const std::vector<Real>& y, double temperature)
-        : s_(x, temperature),
-          t_(y, temperature),
-          temperature_(temperature),
-          distances_(x.size()) {
-        using std::abs;
-        const std::size_t top = t_.top();
-        const wide ratio = s_.probability(top) / t_.probability(top);
-        wide sum = 0;
-        std::vector<wide> moved(x.size());
-        for (std::size_t c = 0; c != x.size(); ++c) {
-            if (y[c] == -infinity<Real>) {
-                sum -= s_.probability(c);
-                continue;
-            }
-            moved[c] = ((wide(y[c]) - wide(y[top])) - (wide(x[c]) - wide(x[top]))) / temperature_;
-            is_far_ = is_far_ || abs(moved[c]) > wide(30);
-            sum += moved[c] > wide(1) ? wide(ratio * t_.probability(c) - s_.probability(c))
-                                      : wide(s_.probability(c) * oracle::expm1_of(moved[c]));
-        }
-        const wide shift = ratio < wide(0.5) ? s_.log_probability(top) - t_.log_probability(top)
-                                             : oracle::log1p_of(sum); // both log(ratio)
-        for (std::size_t c = 0; c != x.size(); ++c) {
-            const wide s = s_.probability(c), t = t_.probability(c);
-            if (y[c] == -infinity<Real>) {
-                largest_ = 1;
-                loss_ += s;
-                continue;
-            }
-            const wide d = is_far_ ? t_.log_probability(c) - s_.log_probability(c) : moved[c] - shift;
-            distances_[c] = d;
-            largest_ = (std::max)(largest_, wide(abs(d)));
-            loss_ += abs(d) < wide(1) / wide(16) ? t * curvature(d) : (s - t) + t * d;
-        }
-        loss_ = loss_ * temperature_ * temperature_;
-    }
-
-    // Between rows far apart the logarithms come from large numbers, and only a large sum of them is exact.
-    bool is_exact() const { return !is_far_ || loss_ > wide(1e-3) * temperature_ * temperature_; }
-    wide loss() const { return loss_; }
-    wide larger(std::size_t c) const { return (std::max)(s_.probability(c), t_.probability(c)); }
-    wide gradient(std::size_t c, bool is_excluded) const {
-        const wide d = distances_[c], s = s_.probability(c), t = t_.probability(c);
-        return temperature_ *
-               (is_excluded || !(d > wide(-1)) ? wide(s - t) : wide(t * oracle::expm1_of(wide(-d))));
-    }
-    // What the gradient is promised in units of.
-    wide gradient_scale(std::size_t c) const {
-        const wide distance = largest_ + wide(16) * wide(std::numeric_limits<Real>::epsilon());
-        return temperature_ * larger(c) * (std::min)(wide(1), distance);
-    }
-
-private:
-    // exp(-d) - 1 + d for small d.
-    static wide curvature(const wide& d) {
-        wide sum = 1;
-        for (int k = 20; k > 2; --k) {
-            sum = wide(1) - d / wide(k) * sum;
-        }
-        return d * d / wide(2) * sum;
-    }
-
-    oracle::row<Real> s_, t_;
-    wide temperature_;
-    std::vector<wide> distances_;
-    bool is_far_ = false;
-    wide largest_ = 0, loss_ = 0;
-};
-
-// Is everything in a row near enough to its maximum for the logarithms to have their digits?
-template <class Real>
-bool is_compact(const std::vector<Real>& x, double temperature) {
-    double low = infinity<double>, high = -infinity<double>;
-    for (const Real logit : x) {
-        if (std::isfinite(logit)) {
-            low = (std::min)(low, static_cast<double>(logit));
-            high = (std::max)(high, static_cast<double>(logit));
-        }
-    }
-    return high / temperature - low / temperature < 1e4;
-}
-
-template <class Real>
-void check_divergence(const batch_case<Real>& b, const std::vector<Real>& x, const std::vector<Real>& y,
-                      Real loss, const std::vector<Real>& gradient) {
-    using wide = oracle::wide_t<Real>;
-    require(std::isnan(loss) || loss >= 0, "a divergence is not negative");
-    if (!usual(x) || !usual(y)) {
-        require(std::isnan(loss) && std::all_of(gradient.begin(), gradient.end(), is_nan<Real>),
-                "the divergence of a row without a softmax is NaN");
+    const wide weight = of.weight();
+    const bool counts = !(weight == wide(0));
+    require(counts || mean == 0, "the mean is 0 where nothing counts");
+    if (std::any_of(losses.begin(), losses.end(), is_nan<Real>)) {
+        require(std::isnan(sum) && (!counts || std::isnan(mean)),
+                "a loss that is NaN is not lost in a batch");
         return;
     }
-    for (std::size_t c = 0; c != x.size(); ++c) {
-        if (x[c] == -infinity<Real> && y[c] > -infinity<Real>) {
-            require(loss == infinity<Real>, "what only the student excludes makes the divergence infinite");
-            return;
-        }
+    if (std::find(losses.begin(), losses.end(), infinity<Real>) != losses.end()) {
+        require(sum == infinity<Real>, "an infinite loss is not lost in a batch");
+        return; // the mean may be a number, where it is of float
     }
-    require(!same(x, y) || loss == 0, "equal rows have no divergence");
-    const bool fits = b.temperature > 1e-100 && b.temperature < 1e100;
-    if (!fits || !b.judged(x) || !b.judged(y) || !is_compact(x, b.temperature) ||
-        !is_compact(y, b.temperature)) {
+    wide exact_sum = 0, exact_mean = 0;
+    for (const Real loss : losses) {
+        exact_sum += wide(loss);
+        exact_mean += counts ? wide(loss) / weight : wide(0);
+    }
+    // Losses below the normal numbers are rounded to what is there.
+    const wide least = wide(256) * wide(batch_case<Real>::smallest);
+    near(sum, exact_sum, (std::max)(exact_sum, least), 1.6, "the sum of losses");
+    near(mean, exact_mean, (std::max)(exact_mean, least), 1.6, "the mean of losses");
+}
+
+// The gradient of a mean, by that of the sum: where no terms cancel that are rounded before they are divided.
+template <class Real>
+void check_gradient_of_mean(const loss_case<Real>& of, const losses_of_rows<Real>& all,
+                            const std::vector<Real>& found) {
+    using wide = oracle::wide_t<Real>;
+    using std::abs;
+    const batch_case<Real>& b = of.b;
+    const wide weight = of.weight();
+    if (weight == wide(0)) {
+        require(same(found, std::vector<Real>(found.size())), "no gradient where nothing counts");
         return;
     }
-    const exact_divergence<Real> exact(x, y, b.temperature);
-    const wide floor = wide(4) * wide(std::numeric_limits<Real>::epsilon()) * wide(b.temperature);
-    const wide scale = (std::max)(exact.loss(), wide(floor * floor));
-    if (exact.is_exact()) {
-        normal<Real>(scale) ? near(loss, exact.loss(), scale, 6, "kl_divergence")
-                            : require(loss <= batch_case<Real>::smallest, "kl_divergence, below normal");
+    if (!of.is_of_indices || of.options.label_smoothing != 0) {
+        return;
     }
-    for (std::size_t c = 0; c != x.size(); ++c) {
-        const wide unit = exact.gradient_scale(c);
-        if (normal<Real>(exact.larger(c)) && normal<Real>(unit) && in_range<Real>(unit)) {
-            near(gradient[c], exact.gradient(c, y[c] == -infinity<Real>), unit, 8,
-                 "gradient of kl_divergence");
+    for (std::size_t k = 0; k != found.size(); ++k) {
+        const std::size_t row = k / (b.batch.classes * b.batch.inner) * b.batch.inner + k % b.batch.inner;
+        const bool is_target = b.place(row, static_cast<std::size_t>((std::max)(of.targets[row], 0))) == k;
+        const bool may_cancel = of.options.z_loss != 0 && (is_target || !(all.logsumexps[row] >= 0));
+        const Real of_sum = all.gradient[k];
+        const wide exact = wide(of_sum) / weight,
+                   probability = abs(wide(of_sum)) * wide(b.temperature) / wide(4);
+        if (!may_cancel && std::isfinite(of_sum) && normal<Real>(exact) && normal<Real>(probability)) {
+            near(found[k], exact, exact, 8, "the gradient of a mean");
         }
     }
 }
 
-// The teacher: a row of its own, or the student's with some logits moved by some ulp. Alone and as a batch, in place on either row.
-template <class Real>
-void fuzz_kl_divergence(const batch_case<Real>& b, source& from) {
+// A batch in one call, out of place and in place, has what the rows have alone.
+template <class Real, class Targets>
+void check_loss_batch(const loss_case<Real>& of, const losses_of_rows<Real>& alone, const Targets& targets) {
     using reals = std::vector<Real>;
-    const auto how = from.below(4);
-    reals teacher = b.logits;
-    for (Real& y : teacher) {
-        const auto byte = from.take<std::int8_t>();
-        if (how == 0) {
-            y = byte == -128 ? -infinity<Real> : static_cast<Real>(byte) / 4;
-        } else if (std::isfinite(y) && byte > 64) {
-            y = how == 1   ? std::nextafter(y, infinity<Real>)
-                : how == 2 ? y + static_cast<Real>(byte) / 1024
-                           : -infinity<Real>;
-        }
-    }
-    const std::size_t n = b.batch.classes;
-    const smx::distillation_options<Real> options{.temperature = b.temperature};
-    const smx::distillation_options<Real> summed{.temperature = b.temperature, .reduce = smx::reduction::sum};
-    placed<Real> in(b.logits, b.offset), given(teacher, (b.offset * 3) % 16),
-        out(reals(teacher.size(), Real(-77)), 5);
-    if (n == 0 || b.temperature == infinity<double>) {
-        refused(
-            out, [&] { smx::kl_divergence(in.row, given.row, out.row, b.batch, options); },
-            "an empty row or an infinite temperature is refused");
+    const batch_case<Real>& b = of.b;
+    losses_of_rows<Real> found(b);
+    placed<Real> in(b.logits, b.offset), out(found.gradient, (b.offset * 7) % 16), losses(found.losses, 1);
+    auto options = of.options;
+    options.logsumexps = found.logsumexps;
+    smx::cross_entropy_per_row(in.row, targets, losses.row, out.row, b.batch, options);
+    require(same(in.taken(), b.logits), "the input is left as it was");
+    require(same(losses.taken(), alone.losses), "a loss in a batch is as alone");
+    require(same(out.taken(), alone.gradient), "the gradient of a loss in a batch is as alone");
+    require(same(found.logsumexps, alone.logsumexps), "the logsumexp of a loss in a batch is as alone");
+    placed<Real> only(reals(b.rows(), Real(-77)), 2);
+    smx::cross_entropy_per_row(in.row, targets, only.row, b.batch, of.options);
+    require(same(only.taken(), alone.losses), "a loss without its gradient in a batch is as alone");
+
+    options = of.options;
+    options.reduce = smx::reduction::sum;
+    const Real sum = smx::cross_entropy(in.row, targets, b.batch, options);
+    placed<Real> logits(b.logits, b.offset);
+    require(same(sum, smx::cross_entropy(logits.row, targets, logits.row, b.batch, options)),
+            "the sum of losses without their gradient is the sum with it");
+    require(same(logits.taken(), alone.gradient), "the gradient of a loss in place");
+    options.reduce = smx::reduction::mean;
+    const Real mean = smx::cross_entropy(in.row, targets, b.batch, options);
+    require(same(mean, smx::cross_entropy(in.row, targets, out.row, b.batch, options)),
+            "the mean of losses without their gradient is the mean with it");
+    check_reduced(of, alone.losses, sum, mean);
+    check_gradient_of_mean(of, alone, out.taken());
+}
+
+template <class Real>
+void refuse_losses(const loss_case<Real>& of) {
+    const batch_case<Real>& b = of.b;
+    const bool is_empty = b.batch.classes == 0;
+    const losses_of_rows<Real> none(b);
+    placed<Real> in(b.logits, b.offset), out(none.gradient, 3), losses(none.losses, 1),
+        logsumexps(none.logsumexps, 2), gradient(std::vector<Real>(b.batch.classes, Real(-77)), 5);
+    auto options = of.options;
+    options.logsumexps = logsumexps.row;
+    const auto refuse = [&](const auto& untouched, auto call) {
+        is_empty ? refused(untouched, call, "empty rows are refused")
+                 : refused<std::out_of_range>(untouched, call, "a target out of range is refused");
+    };
+    of.with_targets([&](const auto& targets) {
+        const auto call = [&] {
+            smx::cross_entropy_per_row(in.row, targets, losses.row, out.row, b.batch, options);
+        };
+        refuse(losses, call);
+        refuse(logsumexps, call);
+        refuse(out, [&] { smx::cross_entropy(in.row, targets, out.row, b.batch, of.options); });
+    });
+    of.with_target_of(of.wrong_row, [&](const auto& target) {
+        const std::vector<Real> x = b.row_of(b.logits, of.wrong_row);
+        refuse(gradient, [&] { smx::cross_entropy(x, target, gradient.row, of.options); });
+    });
+}
+
+template <class Real>
+void fuzz_cross_entropy(const batch_case<Real>& b, source& from) {
+    const loss_case<Real> of(b, from);
+    if (b.batch.classes == 0 || (of.is_of_indices && of.is_wrong(of.wrong_row))) {
+        refuse_losses(of);
         return;
     }
-    const Real total = smx::kl_divergence(in.row, given.row, out.row, b.batch, summed);
-    require(same(total, smx::kl_divergence(in.row, given.row, b.batch, summed)),
-            "the divergence of a batch with its gradient and without");
-    const reals found = out.taken();
-    smx::kl_divergence(in.row, given.row, how % 2 == 0 ? in.row : given.row, b.batch, summed);
-    require(same(found, how % 2 == 0 ? in.taken() : given.taken()), "kl_divergence in place");
-    for (std::size_t r = 0; r != b.rows(); ++r) {
-        const reals x = b.row_of(b.logits, r), y = b.row_of(teacher, r);
-        placed<Real> student(x, 1), known(y, b.offset), gradient(reals(n), 2);
-        const Real alone = smx::kl_divergence(student.row, known.row, options);
-        const Real both = smx::kl_divergence(student.row, known.row, gradient.row, options);
-        require(same(alone, both), "the divergence without its gradient is that with it");
-        require(same(gradient.taken(), b.row_of(found, r)), "a gradient in a batch is as alone");
-        require(b.rows() != 1 || same(alone, total), "the sum of one divergence is that one");
-        check_divergence(b, x, y, alone, gradient.taken());
+    const losses_of_rows<Real> alone = check_losses_alone(of);
+    of.with_targets([&](const auto& targets) { check_loss_batch(of, alone, targets); });
+    if (!of.is_of_indices) {
+        placed<Real> in(b.logits, 2), shared(of.probabilities, b.offset);
+        auto options = of.options;
+        options.reduce = smx::reduction::sum;
+        smx::cross_entropy(in.row, shared.row, shared.row, b.batch, options);
+        require(same(shared.taken(), alone.gradient), "the gradient of a loss in place on its target");
     }
 }
 
