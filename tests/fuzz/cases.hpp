@@ -128,19 +128,24 @@ inline double take_temperature(source& from) {
     }
 }
 
-// Mostly few rows; sometimes the blocks that short rows are done in, packed or side by side, and more.
+// Mostly few logits: a case costs what the oracle does. Sometimes long rows, and the blocks that short rows are done in, packed
+// or side by side, and more.
 inline smx::shape take_shape(source& from) {
     const auto up_to = [&from](std::size_t n) { return 1 + from.below(n); };
-    switch (from.below(8)) {
-    case 0:
-        return {up_to(3), from.take<std::uint16_t>() % 700U, up_to(3)};
-    case 1:
+    const std::size_t kind = from.below(64);
+    if (kind == 0) {
+        return {up_to(2), from.take<std::uint16_t>() % 700U, up_to(2)};
+    }
+    if (kind <= 2) {
         return {up_to(40), from.below(34), 1};
-    case 2:
+    }
+    if (kind == 3) {
         return {1, from.below(68), up_to(140)};
-    default:
+    }
+    if (kind <= 12) {
         return {up_to(3), from.below(70), up_to(3)};
     }
+    return {up_to(2), from.below(20), up_to(2)};
 }
 
 // A copy that ends where its memory ends, and begins `offset` elements into it.
@@ -196,7 +201,7 @@ struct batch_case {
     }
 
     // Of many rows, which have the bits of rows alone, some are held against the oracle: it is most of the time of a case.
-    bool is_sampled(std::size_t row) const { return row % (1 + rows() / 8) == 0; }
+    bool is_sampled(std::size_t row) const { return row % (1 + rows() / 4) == 0; }
     // Where the oracle does not overflow itself, nor lose digits below the range of double.
     bool judged_temperature() const { return temperature > 1e-200 && temperature < 1e200; }
     bool judged(const reals& x) const {
