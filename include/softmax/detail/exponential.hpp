@@ -230,25 +230,33 @@ inline constexpr bool terms_are_steady =
     true;
 #endif
 
-// log(1 + u + v) for u >= 0, v below an ulp of u: error below 0.8 ulp; NaN gives NaN. The logarithm of 1 + u
+// log(1 + u + v) for u >= 0, v below an ulp of u, as k * upper_ln2 + rest; NaN gives NaN. The logarithm of 1 + u
 // is k ln(2) + log(f), f in [0.7, 1.42], log(f) = 2 atanh(s) with s = (f - 1) / (f + 1); what 1 + u rounds
 // off is put back.
+inline constexpr double upper_ln2 = 0x1.62e42ffp-1; // its products with exponents are exact
 template <int W>
-SMX_INLINE pack<double, W> log_of_one_plus(const pack<double, W>& u, const pack<double, W>& v) {
+SMX_INLINE pack<double, W> log_of_one_plus(const pack<double, W>& u, const pack<double, W>& v,
+                                           pack<double, W>& k) {
     using P = pack<double, W>;
     constexpr double of[] = {0x1.2f115fe80a422p-3, 0x1.39a09821373d2p-3, 0x1.7466499ac9612p-3,
                              0x1.c71c51d81e2e1p-3, 0x1.2492494229fedp-2, 0x1.999999997f9fbp-2,
                              0x1.5555555555593p-1};
     const P one = splat<P>(1.0), h = opaque(one + u), back = opaque(h - one);
     const P lost = opaque(one - opaque(h - back)) + opaque(u - back) + v;
-    P k;
     const P r = mantissa_and_exponent(h, k) - one;
     const P s = r / (splat<P>(2.0) + r), z = s * s, half = splat<P>(0.5) * r;
     P p = splat<P>(of[0]);
     SMX_UNROLL for (int c = 1; c < 7; ++c) p = multiply_add(p, z, splat<P>(of[c]));
     p = multiply_add(p, z, half * r);
     p = multiply_add(s, p, multiply_add(k, splat<P>(-0x1.718432a1b0e26p-35), lost / h));
-    return multiply_add(k, splat<P>(0x1.62e42ffp-1), r + multiply_add(P{} - half, r, p));
+    return r + multiply_add(P{} - half, r, p);
+}
+// The same as one number: error below 0.8 ulp.
+template <int W>
+SMX_INLINE pack<double, W> log_of_one_plus(const pack<double, W>& u, const pack<double, W>& v) {
+    pack<double, W> k;
+    const auto rest = log_of_one_plus(u, v, k);
+    return multiply_add(k, splat<pack<double, W>>(upper_ln2), rest);
 }
 
 // log(a / b) of sums of floats, a >= b > 0: relative error below 2^-35. As above with f = a / (b 2^k), where k comes from the
