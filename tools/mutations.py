@@ -19,7 +19,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DETAIL = "softmax/detail/"
 # A number of cases that no bug below has survived; enough for some seconds of run time.
-CASES = "24000"
+CASES = "40000"
 
 # name: file, what stands there, what a slip would have made of it. All occurrences are replaced.
 MUTATIONS = {
@@ -33,6 +33,8 @@ MUTATIONS = {
     "log1p: a sign": ("exponential.hpp", "r + multiply_add(P{} - half, r, p)", "r + multiply_add(half, r, p)"),
     "log1p: what 1 + u rounds off is not put back": ("exponential.hpp", "lost / h));", "P{}));"),
     "log1p: one coefficient": ("exponential.hpp", "0x1.999999997f9fbp-2", "0x1.989999997f9fbp-2"),
+    "log of a quotient: one coefficient": ("exponential.hpp", "0x1.999be2a1a8cc8p-2", "0x1.899be2a1a8cc8p-2"),
+    "log of a quotient: k is rounded down": ("exponential.hpp", "(bits - top + (std::uint64_t{1} << 51))", "(bits - top)"),
     "the bias of terms is one off": (
         "exponential.hpp", "q.lowest = (n - splat<P>(bias))", "q.lowest = (n + splat<P>(bias))"),
     # sums of rows
@@ -55,6 +57,8 @@ MUTATIONS = {
     "double: what the sum of a block rounds off is lost": ("rows.hpp", "sums.add(lost, part);", ""),
     "a short row is extended by zeros": (
         "operations.hpp", "splat<typename M::vector>(no_logit<Real>)", "splat<typename M::vector>(Real(0))"),
+    "rows in registers: what the second chunk sees again counts twice": (
+        "chunks.hpp", "lanes_from(2 * lanes - n, std::size_t(h) * w, v[M::parts + h])", "v[M::parts + h]"),
     "short rows: lanes behind the row take part in the maximum": (
         "short_sums.hpp", "SMX_INLINE void see(const P& v) { lanes = larger(v, lanes); }",
         "SMX_INLINE void see(const P& v) { lanes = v; }"),
@@ -79,7 +83,9 @@ MUTATIONS = {
         "losses.hpp", "Work(options.label_smoothing) / from_size<Work>(class_count == 0 ? 1 : class_count)",
         "Work(options.label_smoothing)"),
     "a target one past the end is taken": (
-        "losses.hpp", "static_cast<std::uintmax_t>(target) >= classes", "static_cast<std::uintmax_t>(target) > classes"),
+        "losses.hpp", "static_cast<std::uintmax_t>(target) < classes", "static_cast<std::uintmax_t>(target) <= classes"),
+    "a loss alone: the weight of its class": (
+        "single_losses.hpp", "static_cast<double>(rule.class_weights[target])", "1"),
     "z_loss: half its gradient": ("loss_rows.hpp", "product(2 * rule.z_loss, logsumexp)", "product(rule.z_loss, logsumexp)"),
     "z_loss: logsumexp is not squared": (
         "loss_rows.hpp", "product(rule.z_loss * logsumexp, logsumexp)", "product(rule.z_loss, logsumexp)"),
