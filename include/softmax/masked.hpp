@@ -28,7 +28,7 @@
 #ifndef SMX_MASKED_HPP
 #define SMX_MASKED_HPP
 
-#include "backward.hpp"
+#include "detail/backward_batches.hpp"
 #include "detail/contract.hpp"
 #include "detail/elements.hpp"
 #include "detail/masked_batches.hpp"
