@@ -179,6 +179,102 @@ TEMPLATE_TEST_CASE("all functions have the same bits on any threads and without"
 
 namespace {
 
+// Masks for a batch. A quarter of the logits is left out, some rows have nothing left.
+template <class Real>
+struct mask_set {
+    explicit mask_set(const smx::shape& batch) {
+        const std::size_t rows = batch.outer * batch.inner, size = rows * batch.classes;
+        std::mt19937_64 random(size);
+        for (std::size_t i = 0; i != size; ++i) {
+            const bool part = random() % 4 != 0;
+            bits.push_back(part);
+            numbers.push_back(part ? 256 : 0);
+            bias.push_back(part ? static_cast<Real>(random() % 64) / 8
+                                : -std::numeric_limits<Real>::infinity());
+        }
+        one_row.assign(bits.begin(), bits.begin() + static_cast<std::ptrdiff_t>(batch.classes));
+        one_bias.assign(bias.begin(), bias.begin() + static_cast<std::ptrdiff_t>(batch.classes));
+        for (std::size_t r = 0; r != rows; ++r) {
+            lengths.push_back(r * 7919 % (batch.classes + 1));
+            sinks.push_back(static_cast<Real>(r % 7) - 3);
+        }
+    }
+
+    // visit(name, mask) for masks of every kind.
+    template <class Visit>
+    void for_each(Visit visit) const {
+        visit("one row of bits", one_row);
+        visit("bits of each row", bits);
+        visit("numbers of each row", numbers);
+        visit("one bias", one_bias);
+        visit("a bias of each row", bias);
+        visit("lengths", smx::valid_lengths(lengths));
+        visit("causal", smx::causal(-1, 17));
+    }
+
+    std::vector<bool> one_row, bits;
+    std::vector<int> numbers;
+    std::vector<Real> one_bias, bias, sinks;
+    std::vector<std::size_t> lengths;
+};
+
+// What the masked functions leave, in place too. exec: none or one.
+template <class Real, class Mask, class... Exec>
+std::vector<std::vector<Real>> masked_results(const batch<Real>& b, const Mask& mask,
+                                              const smx::masked_options<Real>& options, Exec&&... exec) {
+    const auto& upstream = b.q;
+    std::vector<Real> p(b.x.size()), l = b.x, g = p, h = upstream;
+    smx::masked_softmax(exec..., b.x, mask, p, b.shape, options);
+    smx::masked_log_softmax(exec..., l, mask, l, b.shape, options);
+    smx::masked_softmax_backward(exec..., b.x, mask, p, upstream, g, b.shape, options);
+    smx::masked_log_softmax_backward(exec..., b.x, mask, l, h, h, b.shape, options);
+    return {p, l, g, h};
+}
+
+} // namespace
+
+TEMPLATE_TEST_CASE("the masked functions have the same bits on any threads and without", "", float, double) {
+    // Small, of many short rows, of a few rows that no buffer holds, with the classes in the middle.
+    const std::vector<smx::shape> shapes =
+        is_sanitized ? std::vector<smx::shape>{{3, 5}, {500, 150}, {2, 9, 4001}}
+                     : std::vector<smx::shape>{{3, 5}, {8011, 10}, {700, 150}, {5, 20001}, {3, 21, 1601}};
+    for (const smx::shape& shape : shapes) {
+        const batch<TestType> b(shape);
+        const mask_set<TestType> masks(shape);
+        const smx::masked_options<TestType> all_options[] = {
+            {.temperature = 0.7}, {.sink = 0.5}, {.temperature = 3, .sinks = masks.sinks}, {.softcap = 5}};
+        masks.for_each([&](const char* mask_name, const auto& mask) {
+            for (const auto& options : all_options) {
+                if (options.softcap != 0 && shape.classes > 100) {
+                    continue; // slow, and by the same code at any length
+                }
+                const auto alone = masked_results(b, mask, options);
+                executors::for_each([&](const char* name, auto& exec) {
+                    CAPTURE(mask_name, options.softcap, name, shape.outer, shape.classes, shape.inner);
+                    const auto shared = masked_results(b, mask, options, exec);
+                    for (std::size_t k = 0; k != alone.size(); ++k) {
+                        CAPTURE(k);
+                        CHECK(same(alone[k], shared[k]));
+                    }
+                });
+            }
+        });
+    }
+}
+
+TEST_CASE("a matrix of masks is used again by rows of any task") {
+    const batch<float> b({4 * 150, 150});
+    const smx::masked_options<float> options{.temperature = 0.7};
+    const std::vector<bool> bits = mask_set<float>({150, 150}).bits;
+    const auto alone = masked_results(b, bits, options);
+    executors::for_each([&](const char* name, auto& exec) {
+        CAPTURE(name);
+        CHECK(alone == masked_results(b, bits, options, exec));
+    });
+}
+
+namespace {
+
 // Rows whose maximum grows on the way, at once or all along; that sit beyond the fast range; with special entries.
 template <class Real>
 std::vector<Real> long_row(int kind, std::size_t n) {
@@ -280,6 +376,11 @@ TEST_CASE("tasks depend on the batch alone under every function") {
         note([&](auto& exec) { smx::softmax_backward(exec, b.q, b.x, out, shape, 0.7); });
         note([&](auto& exec) { smx::log_softmax_backward(exec, b.x, b.x, out, shape, b.divisors); });
         note([&](auto& exec) { smx::kl_divergence(exec, b.x, b.q, out, shape); });
+        const smx::causal mask(1);
+        note([&](auto& exec) { smx::masked_softmax(exec, b.x, mask, out, shape, {.softcap = 5}); });
+        note([&](auto& exec) { smx::masked_log_softmax(exec, b.x, b.x, out, shape); });
+        note([&](auto& exec) { smx::masked_softmax_backward(exec, b.x, mask, b.q, b.x, out, shape); });
+        note([&](auto& exec) { smx::masked_log_softmax_backward(exec, b.x, b.x, b.x, b.x, out, shape); });
         for (const calls& one : all) {
             CHECK(one == all.front());
         }
@@ -295,7 +396,15 @@ TEST_CASE("tasks depend on the batch alone under every function") {
     executors::counting exec;
     smx::softmax(exec, none, none, {std::size_t{1} << 40, 0});
     smx::softmax(exec, none, none, {0, 10});
+    smx::masked_softmax(exec, none, smx::causal(), none, {std::size_t{1} << 40, 0});
+    smx::masked_softmax_backward(exec, none, smx::causal(), none, none, none, {std::size_t{1} << 40, 0});
     CHECK(exec.calls == calls{});
+    // Rows that log_softmax cuts are whole under a mask.
+    std::vector<float> x(2 * 140000, 1.0F);
+    smx::masked_log_softmax(exec, x, smx::causal(), x, {2, 140000});
+    CHECK(exec.calls == calls{2});
+    smx::log_softmax(exec, x, x, {2, 140000});
+    CHECK(exec.calls.size() > 3);
 }
 
 TEST_CASE("exec may be any callable under softmax") {
@@ -354,7 +463,12 @@ TEST_CASE("an exception of exec passes through under every function") {
     CHECK_THROWS_AS(smx::cross_entropy_per_row(gives_up, b.x, b.q, per_row, b.shape), std::string);
     CHECK_THROWS_AS(smx::softmax_backward(gives_up, b.q, b.x, out, b.shape), std::string);
     CHECK_THROWS_AS(smx::kl_divergence(gives_up, b.x, b.q, out, b.shape), std::string);
-    CHECK(done == 7);
+    CHECK_THROWS_AS(smx::masked_softmax(gives_up, b.x, smx::causal(), out, b.shape), std::string);
+    CHECK_THROWS_AS(smx::masked_log_softmax(gives_up, b.x, b.x, out, b.shape), std::string);
+    CHECK_THROWS_AS(smx::masked_softmax_backward(gives_up, b.x, b.x, b.q, b.x, out, b.shape), std::string);
+    CHECK_THROWS_AS(smx::masked_log_softmax_backward(gives_up, b.x, b.x, b.x, b.x, out, b.shape),
+                    std::string);
+    CHECK(done == 11);
     const std::vector<float> row = random_logits<float>(std::size_t{1} << 22);
     std::vector<float> p(row.size());
     CHECK_THROWS_AS(smx::softmax(gives_up, row, p, {1, row.size()}), std::string);
@@ -385,6 +499,41 @@ TEST_CASE("errors come before the first task under every function") {
     CHECK(per_row == std::vector<double>(41, -77));
 }
 
+TEST_CASE("errors come before the first task under every masked function") {
+    const smx::shape shape{1000, 100}; // of some tasks
+    const std::vector<double> x(100000, 0.5), short_of_one(99999);
+    std::vector<double> out(x.size(), -77), upstream = out, sinks(999);
+    std::vector<int> too_few(999), lengths(1000, 100);
+    lengths.back() = 101;
+    const auto never = [](std::size_t, auto) { FAIL("a task was to run"); };
+    const auto refuse = [&](const auto& mask, auto error, smx::masked_options<double> options = {}) {
+        using expected = decltype(error);
+        CHECK_THROWS_AS(smx::masked_softmax(never, x, mask, out, shape, options), expected);
+        CHECK_THROWS_AS(smx::masked_log_softmax(never, x, mask, out, shape, options), expected);
+        CHECK_THROWS_AS(smx::masked_softmax_backward(never, x, mask, x, upstream, out, shape, options),
+                        expected);
+        CHECK_THROWS_AS(smx::masked_log_softmax_backward(never, x, mask, x, upstream, out, shape, options),
+                        expected);
+    };
+    const std::invalid_argument unfit("");
+    refuse(std::vector<bool>(99999), unfit);
+    refuse(short_of_one, unfit);
+    refuse(smx::valid_lengths(too_few), unfit);
+    refuse(smx::valid_lengths(lengths), std::out_of_range(""));
+    refuse(smx::causal(), unfit, {.temperature = -1});
+    refuse(smx::causal(), unfit, {.softcap = -1});
+    refuse(smx::causal(), unfit, {.temperature = 0, .sink = 1});
+    refuse(smx::causal(), unfit, {.sinks = sinks});
+    const smx::causal mask;
+    CHECK_THROWS_AS(smx::masked_softmax(never, short_of_one, mask, out, shape), std::invalid_argument);
+    CHECK_THROWS_AS(smx::masked_log_softmax(never, x, mask, sinks, shape), std::invalid_argument);
+    CHECK_THROWS_AS(smx::masked_softmax_backward(never, x, mask, short_of_one, x, out, shape),
+                    std::invalid_argument);
+    CHECK_THROWS_AS(smx::masked_log_softmax_backward(never, x, mask, x, short_of_one, out, shape),
+                    std::invalid_argument);
+    CHECK(out == upstream);
+}
+
 namespace {
 
 using serial = void (*)(std::size_t, std::function<void(std::size_t)>);
@@ -394,5 +543,17 @@ static_assert(smx::executor<decltype(executors::threads)>);
 static_assert(!smx::executor<std::vector<double>> && !smx::executor<int> &&
               !smx::executor<void (*)(std::size_t)> && !smx::executor<smx::shape> &&
               !smx::executor<test::strided_view<double, 2>>);
+
+// Masks that rows of a batch can have: found by their number, and no bias wider than the results.
+template <class Mask>
+concept masks_floats = requires(const serial& exec, std::vector<float>& x, const Mask& mask) {
+    smx::masked_softmax(exec, x, mask, x, {1, 1});
+    smx::masked_log_softmax(exec, x, mask, x, {1, 1}, {.temperature = 2});
+    smx::masked_softmax_backward(exec, x, mask, x, x, x, {1, 1});
+    smx::masked_log_softmax_backward(exec, x, mask, x, x, x, {1, 1}, {.softcap = 2});
+};
+static_assert(masks_floats<std::vector<bool>> && masks_floats<std::vector<float>> &&
+              masks_floats<smx::causal> && masks_floats<decltype(smx::valid_lengths({1}))>);
+static_assert(!masks_floats<std::list<bool>> && !masks_floats<std::vector<double>> && !masks_floats<int>);
 
 } // namespace

@@ -30,13 +30,6 @@ namespace smx::inline SMX_ABI {
 
 namespace detail {
 
-template <class P, class U, class G>
-concept backward_rows_for = number_row<P> && number_row<U> && writable_row<G>;
-
-template <class P, class U, class G>
-concept backward_batches_for =
-    backward_rows_for<P, U, G> && contiguous_row<P> && contiguous_row<U> && contiguous_row<G>;
-
 template <class Route, class P, class U, class G, class T>
 constexpr void backward_range(P& outputs, U& upstream, G& gradient, const T& temperature) {
     using work = work_t<real_of<P, U, G>>;

@@ -11,22 +11,26 @@
 //   tasks          depend on the batch alone: rows in parts of about 2^15 logits, at most 256. A batch of fewer than 2^16
 //                  logits is not worth a thread: it is done in the calling one, without a call of exec. Fewer than 16 rows
 //                  of float or double, with neighbouring elements, of more than 2^19 bytes (softmax: 2^23) are cut
-//                  themselves, one after the other, with a few calls of exec each
+//                  themselves, one after the other, with a few calls of exec each; rows of the masked functions are not
+//   arguments      are read by several threads at once, which has to be safe, as it is of the standard library's ranges
+//                  (a mask may be a std::vector<bool>)
 //   errors         are found before the first call of exec. What exec throws passes through; the output is then
 //                  unspecified, and exec must not leave a task running
 //   does not       start threads, take locks, or allocate (20 KiB of stack more than the same call without exec)
-//   all else       as in the function without exec: forward.hpp, backward.hpp, cross_entropy.hpp, views.hpp
+//   all else       as in the function without exec: forward.hpp, backward.hpp, cross_entropy.hpp, masked.hpp (which
+//                  has no views), views.hpp
 #ifndef SMX_EXEC_HPP
 #define SMX_EXEC_HPP
 
-#include "backward.hpp"
 #include "cross_entropy.hpp"
 #include "detail/backward_batches.hpp"
 #include "detail/divergences.hpp"
 #include "detail/forward_batches.hpp"
 #include "detail/loss_batches.hpp"
+#include "detail/masked_batches.hpp"
 #include "detail/tasks.hpp"
 #include "detail/views.hpp"
+#include "masked.hpp"
 #include "options.hpp"
 #include "shape.hpp"
 
@@ -215,6 +219,43 @@ detail::view_real_of<In, Teacher>
 kl_divergence(Exec&& exec, In&& student_logits, Teacher&& teacher_logits, Out&& gradient, Axis axis = -1,
               distillation_options<detail::view_real_of<In, Teacher>> options = {}) {
     return detail::divergence_of_view(exec, student_logits, teacher_logits, gradient, axis, options);
+}
+
+// masked_softmax and masked_log_softmax of each row.
+template <executor Exec, class In, class Mask, class Out>
+    requires detail::number_row<In> && detail::writable_row<Out> && detail::contiguous_rows<In, Out> &&
+             detail::masks_for<Mask, detail::real_of<In, Out>>
+void masked_softmax(Exec&& exec, In&& logits, Mask&& mask, Out&& probabilities, shape batch,
+                    masked_options<detail::real_of<In, Out>> options = {}) {
+    detail::masked_shape<detail::masked_softmax_route>(exec, logits, mask, probabilities, batch, options);
+}
+template <executor Exec, class In, class Mask, class Out>
+    requires detail::number_row<In> && detail::writable_row<Out> && detail::contiguous_rows<In, Out> &&
+             detail::masks_for<Mask, detail::real_of<In, Out>>
+void masked_log_softmax(Exec&& exec, In&& logits, Mask&& mask, Out&& log_probabilities, shape batch,
+                        masked_options<detail::real_of<In, Out>> options = {}) {
+    detail::masked_shape<detail::masked_log_softmax_route>(exec, logits, mask, log_probabilities, batch,
+                                                           options);
+}
+
+// Their gradients by the logits of each row.
+template <executor Exec, class In, class Mask, class P, class U, class G>
+    requires detail::number_row<In> && detail::contiguous_row<In> && detail::backward_batches_for<P, U, G> &&
+             detail::masks_for<Mask, detail::real_of<P, U, G>>
+void masked_softmax_backward(Exec&& exec, In&& logits, Mask&& mask, P&& probabilities, U&& upstream,
+                             G&& gradient, shape batch,
+                             masked_options<detail::real_of<P, U, G>> options = {}) {
+    detail::masked_backward_shape<detail::masked_softmax_route>(exec, logits, mask, probabilities, upstream,
+                                                                gradient, batch, options);
+}
+template <executor Exec, class In, class Mask, class L, class U, class G>
+    requires detail::number_row<In> && detail::contiguous_row<In> && detail::backward_batches_for<L, U, G> &&
+             detail::masks_for<Mask, detail::real_of<L, U, G>>
+void masked_log_softmax_backward(Exec&& exec, In&& logits, Mask&& mask, L&& log_probabilities, U&& upstream,
+                                 G&& gradient, shape batch,
+                                 masked_options<detail::real_of<L, U, G>> options = {}) {
+    detail::masked_backward_shape<detail::masked_log_softmax_route>(exec, logits, mask, log_probabilities,
+                                                                    upstream, gradient, batch, options);
 }
 
 } // namespace smx::inline SMX_ABI

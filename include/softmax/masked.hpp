@@ -28,11 +28,12 @@
 #ifndef SMX_MASKED_HPP
 #define SMX_MASKED_HPP
 
-#include "backward.hpp"
+#include "detail/backward_batches.hpp"
 #include "detail/contract.hpp"
 #include "detail/elements.hpp"
 #include "detail/masked_batches.hpp"
 #include "detail/masks.hpp"
+#include "detail/tasks.hpp"
 #include "options.hpp"
 #include "shape.hpp"
 
@@ -188,14 +189,14 @@ constexpr void masked_range(In& logits, Mask& mask, Out& results, const masked_o
     require_size(Route::function, Route::output, size_of(out), "logits", batch.classes);
     const auto checked = checked_mask(Route::function, mask, batch);
     if constexpr (contiguous_row<In> && contiguous_row<Out>) {
-        masked_batch<Route>(in.first, out.first, batch, checked, call);
+        masked_batch<Route>(calling_thread{}, in.first, out.first, batch, checked, call);
     } else {
         masked_row_by<Route, element_of<Out>>(in.first, in.last, checked, out.first, call, 0);
     }
 }
 
 template <class Route, class In, class Mask, class Out, class Real>
-constexpr void masked_shape(In& logits, Mask& mask, Out& results, const shape& batch,
+constexpr void masked_shape(auto&& exec, In& logits, Mask& mask, Out& results, const shape& batch,
                             const masked_options<Real>& options) {
     using work = work_t<Real>;
     const auto in = row_of(logits);
@@ -205,7 +206,7 @@ constexpr void masked_shape(In& logits, Mask& mask, Out& results, const shape& b
                                             bias_row<Mask>, temperature_rule::zero_allowed);
     require_size(Route::function, "logits", size_of(in), "the shape", size);
     require_size(Route::function, Route::output, size_of(out), "the shape", size);
-    masked_batch<Route>(in.first, out.first, batch, checked_mask(Route::function, mask, batch), call);
+    masked_batch<Route>(exec, in.first, out.first, batch, checked_mask(Route::function, mask, batch), call);
 }
 
 template <class Route, class In, class Mask, class Y, class U, class G, class Real>
@@ -228,8 +229,8 @@ constexpr void masked_backward_range(In& logits, Mask& mask, Y& outputs, U& upst
 }
 
 template <class Route, class In, class Mask, class Y, class U, class G, class Real>
-constexpr void masked_backward_shape(In& logits, Mask& mask, Y& outputs, U& upstream, G& gradient,
-                                     const shape& batch, const masked_options<Real>& options) {
+constexpr void masked_backward_shape(auto&& exec, In& logits, Mask& mask, Y& outputs, U& upstream,
+                                     G& gradient, const shape& batch, const masked_options<Real>& options) {
     using work = work_t<Real>;
     constexpr const char* function = Route::backward_function;
     const std::size_t size = element_count(function, batch);
@@ -243,7 +244,7 @@ constexpr void masked_backward_shape(In& logits, Mask& mask, Y& outputs, U& upst
     require_size(function, Route::output, size_of(y), "the shape", size);
     require_size(function, "upstream", size_of(u), "the shape", size);
     require_size(function, "gradient", size_of(g), "the shape", size);
-    masked_backward_batch<Route>(in.first, y.first, u.first, g.first, batch,
+    masked_backward_batch<Route>(exec, in.first, y.first, u.first, g.first, batch,
                                  checked_mask(function, mask, batch), call);
 }
 
@@ -271,7 +272,8 @@ template <class In, class Mask, class Out>
              detail::masks_for<Mask, detail::real_of<In, Out>>
 constexpr void masked_softmax(In&& logits, Mask&& mask, Out&& probabilities, shape batch,
                               masked_options<detail::real_of<In, Out>> options = {}) {
-    detail::masked_shape<detail::masked_softmax_route>(logits, mask, probabilities, batch, options);
+    detail::masked_shape<detail::masked_softmax_route>(detail::calling_thread{}, logits, mask, probabilities,
+                                                       batch, options);
 }
 
 // The logarithms l, -inf in excluded places. The same bounds, also where one logit dominates.
@@ -289,7 +291,8 @@ template <class In, class Mask, class Out>
              detail::masks_for<Mask, detail::real_of<In, Out>>
 constexpr void masked_log_softmax(In&& logits, Mask&& mask, Out&& log_probabilities, shape batch,
                                   masked_options<detail::real_of<In, Out>> options = {}) {
-    detail::masked_shape<detail::masked_log_softmax_route>(logits, mask, log_probabilities, batch, options);
+    detail::masked_shape<detail::masked_log_softmax_route>(detail::calling_thread{}, logits, mask,
+                                                           log_probabilities, batch, options);
 }
 
 // The gradient by the logits, from upstream, dL/d(probabilities): p_c (upstream_c - sum_j p_j upstream_j) / T, times the slope of the
@@ -316,8 +319,8 @@ template <class In, class Mask, class P, class U, class G>
 constexpr void masked_softmax_backward(In&& logits, Mask&& mask, P&& probabilities, U&& upstream,
                                        G&& gradient, shape batch,
                                        masked_options<detail::real_of<P, U, G>> options = {}) {
-    detail::masked_backward_shape<detail::masked_softmax_route>(logits, mask, probabilities, upstream,
-                                                                gradient, batch, options);
+    detail::masked_backward_shape<detail::masked_softmax_route>(
+        detail::calling_thread{}, logits, mask, probabilities, upstream, gradient, batch, options);
 }
 
 // Likewise from dL/d(log_probabilities): (upstream_c - exp(l_c) sum_j upstream_j) / T, times the slope of the softcap. Places of
@@ -339,8 +342,8 @@ template <class In, class Mask, class L, class U, class G>
 constexpr void masked_log_softmax_backward(In&& logits, Mask&& mask, L&& log_probabilities, U&& upstream,
                                            G&& gradient, shape batch,
                                            masked_options<detail::real_of<L, U, G>> options = {}) {
-    detail::masked_backward_shape<detail::masked_log_softmax_route>(logits, mask, log_probabilities, upstream,
-                                                                    gradient, batch, options);
+    detail::masked_backward_shape<detail::masked_log_softmax_route>(
+        detail::calling_thread{}, logits, mask, log_probabilities, upstream, gradient, batch, options);
 }
 
 } // namespace smx::inline SMX_ABI

@@ -18,6 +18,14 @@
 
 namespace smx::inline SMX_ABI::detail {
 
+// What a gradient can be computed from, and written to: of a row, and of a batch.
+template <class P, class U, class G>
+concept backward_rows_for = number_row<P> && number_row<U> && writable_row<G>;
+
+template <class P, class U, class G>
+concept backward_batches_for =
+    backward_rows_for<P, U, G> && contiguous_row<P> && contiguous_row<U> && contiguous_row<G>;
+
 template <class Route, class Real, std::size_t D, class Temperatures>
 void backward_by_kernels(const buffers<Real, 2>& data, const layout<D, 3>& batch, std::size_t begin,
                          std::size_t end, const Temperatures& temperatures) {

@@ -13,6 +13,7 @@
 #include "masked_rows.hpp"
 #include "masked_short_rows.hpp"
 #include "masks.hpp"
+#include "tasks.hpp"
 
 #include <concepts>
 #include <cstddef>
@@ -316,34 +317,45 @@ constexpr void masked_row_by(I first, S last, const Mask& mask, O out, const mas
 }
 
 template <class Route, class Real, class Mask>
-void masked_by_kernels(const Real* x, Real* y, const layout<2, 2>& rows, const Mask& mask,
-                       const masked_call<double, Real>& call) {
+void masked_by_kernels(const Real* x, Real* y, const layout<2, 2>& rows, std::size_t begin, std::size_t end,
+                       const Mask& mask, const masked_call<double, Real>& call) {
     const masked_kernels<Route, Real, Mask> kernels(mask, call);
-    for_each_packed(buffers<Real, 1>{{x}, y}, rows, 0, rows.rows(),
+    for_each_packed(buffers<Real, 1>{{x}, y}, rows, begin, end,
                     [&](const buffers<Real, 1>& packed, std::size_t first, std::size_t count) {
                         kernels(packed.in[0], packed.out, first, count, rows.classes());
                     });
 }
 
-// All rows of a batch in buffers that have been checked. (With a cap there are no kernels: tanh is most of the time.)
+// Rows [begin, end) of a batch. (With a cap there are no kernels: tanh is most of the time.)
 template <class Route, class X, class Y, class Mask, class Work, class Real>
-constexpr void masked_batch(const X* x, Y* y, const shape& batch, const Mask& mask,
-                            const masked_call<Work, Real>& call) {
-    if (batch.classes == 0) {
-        return; // of rows without elements there may be more than there is time for
-    }
+constexpr void masked_rows_from(const X* x, Y* y, const shape& batch, std::size_t begin, std::size_t end,
+                                const Mask& mask, const masked_call<Work, Real>& call) {
     if constexpr (kernel_rows<const X*, Y*>) {
         const layout<2, 2> rows = layout_of<2>(batch);
         if (!std::is_constant_evaluated() && is_divisor(call.rule.temperature) && !call.rule.cap.is_on() &&
             fits_tiles<Y>(rows)) {
-            return masked_by_kernels<Route>(x, y, rows, mask, call);
+            return masked_by_kernels<Route>(x, y, rows, begin, end, mask, call);
         }
     }
     const layout<2, 1> rows = layout_of<1>(batch);
-    rows.for_each_row(0, rows.rows(), [&](std::size_t row, const auto& at) {
+    rows.for_each_row(begin, end, [&](std::size_t row, const auto& at) {
         const auto in = at[0].of(x);
         masked_row_by<Route, Y>(in.first, in.last, mask, at[0].of(y).first, call, row);
     });
+}
+
+// All rows of a batch in buffers that have been checked. (Tasks hold equal numbers of rows: of a causal mask some have twice the
+// work of the mean, which the caller's schedule evens out.)
+template <class Route, class X, class Y, class Mask, class Work, class Real>
+constexpr void masked_batch(auto&& exec, const X* x, Y* y, const shape& batch, const Mask& mask,
+                            const masked_call<Work, Real>& call) {
+    if (batch.classes == 0) {
+        return; // of rows without elements there may be more than there is time for
+    }
+    for_parts_of_rows(exec, batch.outer * batch.inner, batch.classes,
+                      [&](std::size_t begin, std::size_t end) {
+                          masked_rows_from<Route>(x, y, batch, begin, end, mask, call);
+                      });
 }
 
 // How many of the outputs of a row may be other than 0, or -inf.
@@ -372,18 +384,15 @@ constexpr void masked_gradient(L logits, I first, S last, U upstream, O out, con
 }
 
 template <class Route, class X, class Y, class U, class G, class Mask, class Work, class Real>
-constexpr void masked_backward_batch(const X* logits, const Y* outputs, const U* upstream, G* gradient,
-                                     const shape& batch, const Mask& mask,
-                                     const masked_call<Work, Real>& call) {
-    if (batch.classes == 0) {
-        return;
-    }
+constexpr void masked_backward_rows_from(const X* logits, const Y* outputs, const U* upstream, G* gradient,
+                                         const shape& batch, std::size_t begin, std::size_t end,
+                                         const Mask& mask, const masked_call<Work, Real>& call) {
     const bool has_cap = call.rule.cap.is_on();
     if constexpr (kernel_rows<const Y*, const U*, G*>) {
         const layout<2, 3> rows = layout_of<3>(batch);
         if (!std::is_constant_evaluated() && !has_cap && is_kernel_temperature(call.rule.temperature) &&
             fits_tiles<G>(rows)) {
-            for_each_packed(buffers<G, 2>{{outputs, upstream}, gradient}, rows, 0, rows.rows(),
+            for_each_packed(buffers<G, 2>{{outputs, upstream}, gradient}, rows, begin, end,
                             [&](const buffers<G, 2>& packed, std::size_t first, std::size_t count) {
                                 const std::size_t n = batch.classes;
                                 if constexpr (!Mask::is_prefix) {
@@ -402,11 +411,25 @@ constexpr void masked_backward_batch(const X* logits, const Y* outputs, const U*
         }
     }
     const layout<2, 1> rows = layout_of<1>(batch);
-    rows.for_each_row(0, rows.rows(), [&](std::size_t row, const auto& at) {
+    rows.for_each_row(begin, end, [&](std::size_t row, const auto& at) {
         const auto y = at[0].of(outputs);
         masked_gradient<Route, G>(at[0].of(logits).first, y.first, y.last, at[0].of(upstream).first,
                                   at[0].of(gradient).first, call.rule, length_of(mask, row, batch.classes));
     });
+}
+
+template <class Route, class X, class Y, class U, class G, class Mask, class Work, class Real>
+constexpr void masked_backward_batch(auto&& exec, const X* logits, const Y* outputs, const U* upstream,
+                                     G* gradient, const shape& batch, const Mask& mask,
+                                     const masked_call<Work, Real>& call) {
+    if (batch.classes == 0) {
+        return;
+    }
+    for_parts_of_rows(exec, batch.outer * batch.inner, batch.classes,
+                      [&](std::size_t begin, std::size_t end) {
+                          masked_backward_rows_from<Route>(logits, outputs, upstream, gradient, batch, begin,
+                                                           end, mask, call);
+                      });
 }
 
 } // namespace smx::inline SMX_ABI::detail
