@@ -514,6 +514,11 @@ TEMPLATE_TEST_CASE("masked_softmax has the bits of a mask written out under one 
                 for (real& b : bias) {
                     b = random.below(4) == 0 ? -inf<real> : static_cast<real>(random.normal());
                 }
+                std::vector<real> far = bias, selecting = bias;
+                for (std::size_t i = 0; i != bias.size(); ++i) {
+                    far[i] = i % 5 == 1 ? static_cast<real>(-1e9) : bias[i];
+                    selecting[i] = bias[i] > 0 ? real(0) : -inf<real>;
+                }
                 std::vector<bool> bits(bias.size());
                 for (std::size_t i = 0; i != bits.size(); ++i) { // every third row has nothing left
                     bits[i] = bias[i] > 0 && i / n % 3 != 2;
@@ -534,6 +539,12 @@ TEMPLATE_TEST_CASE("masked_softmax has the bits of a mask written out under one 
                 check(bias);
                 check(bits);
                 check(bytes);
+                check(selecting);
+                check(far);
+                for (std::size_t i = 1; i < x.size(); i += 3 * n) { // what makes up for it
+                    x[i] = static_cast<real>(1e9);
+                }
+                check(far);
             }
         }
     });

@@ -121,6 +121,17 @@ SMX_INLINE P product_error(const P& a, const P& b, const P& p) {
     }
 }
 
+// a b + n, where next to nothing is left of it.
+template <class P>
+SMX_INLINE P product_less(const P& a, const P& b, const P& n) {
+    if constexpr (is_fused<P>) {
+        return fma(a, b, n);
+    } else {
+        const P p = opaque(a * b);
+        return opaque(p + n) + product_error(a, b, p);
+    }
+}
+
 // n - q d for q the rounded quotient, exactly.
 template <class P>
 SMX_INLINE P remainder_of(const P& n, const P& q, const P& d) {
@@ -149,15 +160,15 @@ struct exp2_coefficients<double> {
                                     0x1.ebfbdff82c59dp-3,  0x1.62e42fefa39efp-1};
 };
 
-// How terms may differ from those of logits alone: in some lanes they are 0, and exponents may have a small rest e that x has no
-// room for, (x + e) c.
+// x hi + s lo + r, where next to nothing is left of it, without fma.
+template <class P>
+SMX_INLINE P add_product(const P& x, const P& s, const P& r, const row_reference<P>& q) {
+    const P u = upper_digits(x), l = x - u, exact = opaque(u * q.upper + r);
+    return opaque(exact + u * q.lower) + opaque(l * q.hi + s * q.lo);
+}
+
+// How terms may differ from those of logits alone: in some lanes they are 0.
 struct plain_terms {
-    template <class P>
-    SMX_INLINE P clamped(const P& x, const P& lowest) const {
-        return larger(lowest, x);
-    }
-    template <class P>
-    SMX_INLINE void add_rest(P&, int, const P&) const {}
     template <class P>
     SMX_INLINE P of(const P& term, int) const {
         return term;
@@ -178,38 +189,12 @@ struct selected_terms : plain_terms {
     SMX_INLINE P scaled(const P& p, const P& n, int k) const { return scaled_by_power(p, n, lanes[k]); }
 #endif
 };
-template <int K, class P>
-struct corrected_terms : selected_terms<K, P> {
-    P e[K];
-
-    SMX_INLINE P clamped(const P& x, const P&) const { return x; } // the lanes below are none of the selected
-    SMX_INLINE void add_rest(P& r, int k, const P& hi) const { r = multiply_add(e[k], hi, r); }
-};
-
-// x[k] <- 2^(x[k] c - N + lift), of K vectors step by step: GCC leaves the chains of whole vectors one after
-// another. Error: below 1.9 ulp (polynomial step 1/2, r 2^k just below 1/2, reduction 0.35). Any x up to the
-// row's maximum, also -inf, gives a finite term; NaN gives NaN. The clamp is on x, in front: one operation,
-// and r is never infinite. Each vector has its own row if Stride is 1, all have q[0] if it is 0.
-template <int Stride = 0, int K, class P, class Kind = plain_terms>
-SMX_INLINE void exponentials(P (&x)[K], const row_reference<P>* q, const Kind& kind = {}) {
+// x[k] <- 2^r[k] times the power of two that z[k] stands for.
+template <int K, class P, class Kind>
+SMX_INLINE void powers_of(P (&x)[K], P (&r)[K], P (&z)[K], const Kind& kind) {
     using Real = typename P::real;
     constexpr int degree = sizeof(exp2_coefficients<Real>::of) / sizeof(Real);
-    P z[K], r[K], p[K];
-    SMX_UNROLL for (int k = 0; k < K; ++k) x[k] = kind.clamped(x[k], q[k * Stride].lowest);
-    if constexpr (is_fused<P>) {
-        SMX_UNROLL for (int k = 0; k < K; ++k) z[k] = opaque(fma(x[k], q->hi, q[k * Stride].magic));
-        SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = opaque(q[k * Stride].magic - z[k]);
-        SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = fma(x[k], q->hi, r[k]);
-        SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = fma(x[k], q->lo, r[k]);
-    } else {
-        SMX_UNROLL for (int k = 0; k < K; ++k) {
-            z[k] = opaque(x[k] * q->hi + q[k * Stride].magic);
-            const P u = upper_digits(x[k]), l = x[k] - u;
-            r[k] = opaque(u * q->upper + opaque(q[k * Stride].magic - z[k])); // exact
-            r[k] = opaque(r[k] + u * q->lower) + opaque(l * q->hi + x[k] * q->lo);
-        }
-    }
-    SMX_UNROLL for (int k = 0; k < K; ++k) kind.add_rest(r[k], k, q->hi);
+    P p[K];
     SMX_UNROLL for (int k = 0; k < K; ++k) p[k] = splat<P>(exp2_coefficients<Real>::of[0]);
     SMX_UNROLL for (int c = 1; c < degree; ++c) {
         const P next = splat<P>(exp2_coefficients<Real>::of[c]);
@@ -219,6 +204,25 @@ SMX_INLINE void exponentials(P (&x)[K], const row_reference<P>* q, const Kind& k
     SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = r[k] * z[k];
     SMX_UNROLL for (int k = 0; k < K; ++k) x[k] =
         kind.of(multiply_add(r[k], p[k], z[k]), k); // one step shorter than (1 + r p) 2^k
+}
+
+// x[k] <- 2^(x[k] c - N + lift), of K vectors step by step: GCC leaves the chains of whole vectors one after
+// another. Error: below 1.9 ulp (polynomial step 1/2, r 2^k just below 1/2, reduction 0.35). Any x up to the
+// row's maximum, also -inf, gives a finite term; NaN gives NaN. The clamp is on x, in front: one operation,
+// and r is never infinite. Each vector has its own row if Stride is 1, all have q[0] if it is 0.
+template <int Stride = 0, int K, class P, class Kind = plain_terms>
+SMX_INLINE void exponentials(P (&x)[K], const row_reference<P>* q, const Kind& kind = {}) {
+    P z[K], r[K];
+    SMX_UNROLL for (int k = 0; k < K; ++k) x[k] = larger(q[k * Stride].lowest, x[k]);
+    SMX_UNROLL for (int k = 0; k < K; ++k) z[k] = opaque(multiply_add(x[k], q->hi, q[k * Stride].magic));
+    SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = opaque(q[k * Stride].magic - z[k]);
+    if constexpr (is_fused<P>) {
+        SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = fma(x[k], q->hi, r[k]);
+        SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = fma(x[k], q->lo, r[k]);
+    } else {
+        SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = add_product(x[k], x[k], r[k], *q);
+    }
+    powers_of(x, r, z, kind);
 }
 
 // Whether a term has the same digits wherever it is computed: not with the excess digits of x87, nor where -ffast-math

@@ -110,8 +110,11 @@ namespace smx::inline SMX_ABI::detail {
                map_with_sink<true>)                                                                          \
     SMX_SHORT_MASKED(Real, unsigned char, sunk_rows)                                                         \
     SMX_SHORT_MASKED(Real, unsigned char, selected_rows)                                                     \
-    SMX_SHORT_MASKED(Real, Real, biased_rows<false>)                                                         \
-    SMX_SHORT_MASKED(Real, Real, biased_rows<true>)                                                          \
+    SMX_SHORT_MASKED(Real, Real, selected_rows)                                                              \
+    SMX_SHORT_MASKED(Real, Real, biased_rows<false, false>)                                                  \
+    SMX_SHORT_MASKED(Real, Real, biased_rows<false, true>)                                                   \
+    SMX_SHORT_MASKED(Real, Real, biased_rows<true, false>)                                                   \
+    SMX_SHORT_MASKED(Real, Real, biased_rows<true, true>)                                                    \
     SMX_KERNEL(bool, Real,                                                                                   \
                (const Real*, const Real*, Real*, std::size_t, const base2_scale<Real>*, const double*),      \
                biased_softmax)                                                                               \

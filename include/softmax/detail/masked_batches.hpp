@@ -146,15 +146,19 @@ private:
         mask_rows<Real, Mask> masks(mask_, n);
         const std::size_t fit = room_of_group<Real> / n, most = fit < rows_of_group ? fit : rows_of_group;
         double sinks[rows_of_group];
+        biases found = biases::any;
         for (std::size_t r = 0; r != count;) {
             const auto part = masks.of(first + r, count - r < most ? count - r : most);
             for (std::size_t k = 0; k != part.count; ++k) {
                 sinks[k] = call_.sink_of(first + r + k);
             }
+            if (Mask::is_bias && mask_.count == 1 && r == 0 && part.count < count) {
+                found = look_at(part.first, n);
+            }
             const masked_job<Real, element> job{
                 x + r * n,  part.first, part.step, y + r * n,
                 part.count, n,          &scale_,   call_.has_sink() ? sinks : nullptr};
-            unsigned left = run_job(job);
+            unsigned left = run_job(job, found);
             for (std::size_t k = 0; left != 0; ++k, left >>= 1) {
                 if ((left & 1) != 0) {
                     run_unusual(job, k, first + r + k);
@@ -163,14 +167,34 @@ private:
             r += part.count;
         }
     }
-    unsigned run_job(const masked_job<Real, element>& job) const {
+    // What is known in front of a bias that several parts have. (Where each row has its own, a look at it costs what it saves: 512 x
+    // 2048 biases of 0 and -inf, AVX-512, 1.8 by the time of softmax instead of 1.65.)
+    enum class biases { any, near, selecting };
+    static biases look_at(const element* mask, std::size_t n) {
+        if constexpr (Mask::is_bias) {
+            if (dispatch<is_selection, Real>(mask, n)) {
+                return biases::selecting;
+            }
+            return dispatch<has_far_biases, Real>(mask, n) ? biases::any : biases::near;
+        } else {
+            return biases::any;
+        }
+    }
+    unsigned run_job(const masked_job<Real, element>& job, biases found) const {
         if constexpr (!Mask::is_bias) {
             return dispatch<masked_short_rows<selected_rows>, Real>(&job);
-        } else if (is_power_of_two(scale_.temperature)) {
-            return dispatch<masked_short_rows<biased_rows<false>>, Real>(&job);
+        } else if (found == biases::selecting) {
+            return dispatch<masked_short_rows<selected_rows>, Real>(&job);
+        } else if (scale_.temperature == 1) {
+            return run_biased_job<false>(job, found);
         } else {
-            return dispatch<masked_short_rows<biased_rows<true>>, Real>(&job);
+            return run_biased_job<true>(job, found);
         }
+    }
+    template <bool Scaled>
+    unsigned run_biased_job(const masked_job<Real, element>& job, biases found) const {
+        return found == biases::near ? dispatch<masked_short_rows<biased_rows<Scaled, false>>, Real>(&job)
+                                     : dispatch<masked_short_rows<biased_rows<Scaled, true>>, Real>(&job);
     }
     // A row of a job: with nothing left, or for the other routes.
     void run_unusual(const masked_job<Real, element>& job, std::size_t k, std::size_t row) const {

@@ -52,15 +52,17 @@ struct is_selection {
     SMX_INLINE static bool run(const Real* bias, std::size_t n) {
         using P = typename M::vector;
         constexpr std::size_t block = 16 * M::width;
-        const P one = splat<P>(1), none = splat<P>(no_logit<Real>);
+        const P none = splat<P>(no_logit<Real>);
         std::size_t i = 0;
         for (; i + block <= n; i += block) {
-            P other = P{};
+            seen_bits<P> other;
             for (std::size_t k = i; k < i + block; k += M::width) {
-                const P b = load<P>(bias + k);
-                other = larger(other, where_equal(b, none, P{}, where_equal(b, P{}, P{}, one)));
+                const P b = load_once<P>(bias + k);
+                lane_set<P> some;
+                find_unequal(b, none, some);
+                other.see(b, Real(0), some);
             }
-            if (largest_lane(other) != 0) {
+            if (other.any_of(std::numeric_limits<typename P::bits>::max())) { // (-0 is 0)
                 return false;
             }
         }

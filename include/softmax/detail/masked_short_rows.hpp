@@ -55,69 +55,82 @@ SMX_INLINE void terms_of_chunk(const selected_logits<typename P::real>& x, const
 template <class Real>
 using biased_logits = masked_logits<Real, Real>;
 
-// x + b T as s + e: s is for its magnitude what a logit is, e what rounding it leaves over. So a bias of 0 changes no bit, and
-// x / T + b is never rounded. b T is exact where T is a power of two, else Rounded: then it is not known well enough where it is
-// huge and x makes up for it; there `largest` is above `most`.
-template <class P, bool Rounded>
+// x / T + b: the integer that is nearest to its base 2 exponent comes of s = x + b T, rounded; what is left of x c and of
+// b log2(e), each less its share of that integer, is small and exact. So a bias of 0 changes no bit, and x / T + b is never
+// rounded. A far bias has no such share: where x makes up for it, `seen` has exponents.
+//
+// Scaled: T is not 1. Watched: there may be far biases.
+//
+// AVX-512 (Zen 4), of what is in L2, by the time of softmax: 1.23, watched 1.31, scaled 1.35 and 1.42; AVX2 1.5 and 1.6. Tried: what
+// rounding s leaves over, by 6 additions, 1.4 (AVX2 1.7); a pass in front of every part, to watch for far biases, 1.47; one
+// comparison for both, with x lowered to a number, 1.34; the next vectors' biases between the steps of the polynomial,
+// slower than without; 8 vectors at a time, or 2 of AVX2: up to twice the time.
+template <class P, bool Scaled, bool Watched>
 struct biased_reference {
     using Real = typename P::real;
     zero_reference<P> zero;
-    P temperature, temperature_rest, none;
-    Real most;
+    P temperature, log2e_hi, log2e_lo, reach, none;
 
     SMX_INLINE explicit biased_reference(const base2_scale<Real>& c)
         : zero(c),
           temperature(splat<P>(static_cast<Real>(c.temperature))),
-          temperature_rest(splat<P>(
-              static_cast<Real>(c.temperature - static_cast<double>(static_cast<Real>(c.temperature))))),
-          none(splat<P>(no_logit<Real>)),
-          most((sizeof(Real) == sizeof(float) ? Real(0x1p17) : Real(0x1p45)) * c.inverse_hi) {}
-
-    // (Tried, AVX-512, one bias for all rows, by the time of softmax, 1.36 as it is: where b is -inf x replaced, and both clamped,
-    // in front, 1.6; without the comparison of b 1.33, but then NaN in excluded places leads to the slow route; big and small
-    // by vrangeps, for two subtractions less, 1.34.)
-    //
-    // x <- s, and the rest of it. Where a term is 0 in any case, nothing of this needs to be a number.
-    template <int K, class Maximum>
-    SMX_INLINE void add_up(P (&x)[K], const P (&b)[K], corrected_terms<K, P>& terms, Maximum& largest) const {
-        P u[K], s[K], back[K];
-        SMX_UNROLL for (int k = 0; k < K; ++k) u[k] = opaque(b[k] * temperature);
-        SMX_UNROLL for (int k = 0; k < K; ++k) s[k] = opaque(x[k] + u[k]);
-        SMX_UNROLL for (int k = 0; k < K; ++k) back[k] = opaque(s[k] - x[k]);
-        SMX_UNROLL for (int k = 0; k < K; ++k) find_lanes(s[k], zero.row.lowest, b[k], none, terms.lanes[k]);
-        if constexpr (Rounded) {
-            SMX_UNROLL for (int k = 0; k < K; ++k) largest.see(terms.lanes[k].only(larger(x[k], u[k])));
-        }
-        SMX_UNROLL for (int k = 0; k < K; ++k) x[k] = opaque(x[k] - opaque(s[k] - back[k]));
-        SMX_UNROLL for (int k = 0; k < K; ++k) terms.e[k] = x[k] + opaque(u[k] - back[k]);
-        if constexpr (Rounded) {
-            SMX_UNROLL for (int k = 0; k < K; ++k) terms.e[k] = terms.e[k] + product_rest(b[k], u[k]);
-        }
-        SMX_UNROLL for (int k = 0; k < K; ++k) x[k] = s[k];
-    }
-
-private:
-    // b T - u.
-    SMX_INLINE P product_rest(const P& b, const P& u) const {
-        const P more = product_error(b, temperature, u);
-        if constexpr (sizeof(Real) == sizeof(float)) {
-            return multiply_add(b, temperature_rest, more);
-        } else {
-            return more;
-        }
-    }
+          log2e_hi(splat<P>(scale_of_one<Real>.hi)),
+          log2e_lo(splat<P>(static_cast<Real>(static_cast<double>(scale_of_one<Real>.lo) -
+                                              c.temperature * static_cast<double>(c.lo)))), // beside s c_lo
+          reach(splat<P>(static_cast<Real>(term_range<Real>::limit / term_range<Real>::limit_without_fma))),
+          none(splat<P>(no_logit<Real>)) {}
 };
 
-template <int K, class P, bool Rounded, class Maximum>
-SMX_INLINE void biased_terms_of(P (&v)[K], const P (&b)[K], const biased_reference<P, Rounded>& q,
-                                Maximum& largest) {
-    corrected_terms<K, P> terms;
-    q.add_up(v, b, terms, largest);
-    short_terms(v, q.zero, terms);
+// v: logits, then terms.
+template <int K, class P, bool Scaled, bool Watched, class Maximum>
+SMX_INLINE void biased_terms_of(P (&v)[K], const P (&b)[K], const biased_reference<P, Scaled, Watched>& from,
+                                Maximum& seen) {
+    const row_reference<P>& q = from.zero.row;
+    P s[K], z[K], z_of_b[K], rest[K], r[K];
+    selected_terms<K, P> kind;
+    SMX_UNROLL for (int k = 0; k < K; ++k) {
+        if constexpr (Scaled) {
+            s[k] = multiply_add(b[k], from.temperature, v[k]);
+        } else {
+            s[k] = v[k] + b[k];
+        }
+    }
+    SMX_UNROLL for (int k = 0; k < K; ++k) z_of_b[k] = opaque(multiply_add(b[k], from.log2e_hi, q.magic));
+    SMX_UNROLL for (int k = 0; k < K; ++k) rest[k] = opaque(q.magic - z_of_b[k]);
+    SMX_UNROLL for (int k = 0; k < K; ++k) rest[k] = product_less(b[k], from.log2e_hi, rest[k]);
+    if constexpr (Scaled) {
+        SMX_UNROLL for (int k = 0; k < K; ++k) rest[k] = multiply_add(b[k], from.log2e_lo, rest[k]);
+    }
+    if constexpr (!has_scaling<P>) {
+        SMX_UNROLL for (int k = 0; k < K; ++k) s[k] = smaller(from.zero.highest, s[k]);
+    }
+    SMX_UNROLL for (int k = 0; k < K; ++k) z[k] = opaque(multiply_add(s[k], q.hi, q.magic));
+    SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = opaque(z_of_b[k] - z[k]);
+    if constexpr (is_fused<P>) {
+        SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = fma(v[k], q.hi, r[k]);
+        SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = r[k] + rest[k];
+        SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = fma(s[k], q.lo, r[k]);
+    } else {
+        SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = add_product(v[k], s[k], r[k], q) + rest[k];
+    }
+    SMX_UNROLL for (int k = 0; k < K; ++k) find_lanes(s[k], q.lowest, b[k], from.none, kind.lanes[k]);
+    if constexpr (Watched) {
+        using Real = typename P::real;
+        SMX_UNROLL for (int k = 0; k < K; ++k) {
+            const P z_of_far = is_fused<P> ? z_of_b[k] : opaque(b[k] * from.reach + q.magic);
+            seen.see(z_of_far, term_range<Real>::magic, kind.lanes[k]);
+        }
+    }
+    if constexpr (has_scaling<P>) {
+        SMX_UNROLL for (int k = 0; k < K; ++k) z[k] = opaque(z[k] - q.magic);
+        powers_by_scaling(v, r, z, kind);
+    } else {
+        powers_of(v, r, z, kind);
+    }
 }
-template <int K, class P, bool Rounded, class Maximum>
+template <int K, class P, bool Scaled, bool Watched, class Maximum>
 SMX_INLINE void terms_from(const biased_logits<typename P::real>& x, P (&v)[K],
-                           const biased_reference<P, Rounded>& q, Maximum& largest) {
+                           const biased_reference<P, Scaled, Watched>& q, Maximum& seen) {
     P b[K];
     if (x.step !=
         0) { // 512 x 2048 floats 0.20 ns an element instead of 0.21 to 0.33; of what is in L1 it costs 3 %
@@ -125,18 +138,67 @@ SMX_INLINE void terms_from(const biased_logits<typename P::real>& x, P (&v)[K],
     }
     SMX_UNROLL for (int k = 0; k < K; ++k) v[k] = load_once<P>(x.x + k * P::width);
     SMX_UNROLL for (int k = 0; k < K; ++k) b[k] = load_once<P>(x.mask + k * P::width);
-    biased_terms_of(v, b, q, largest);
+    biased_terms_of(v, b, q, seen);
 }
-template <class M, int K, class P, bool Rounded, class Maximum>
+template <class M, int K, class P, bool Scaled, bool Watched, class Maximum>
 SMX_INLINE void terms_of_chunk(const biased_logits<typename P::real>& x, const chunk& c, P (&v)[K],
-                               const biased_reference<P, Rounded>& q, Maximum& largest) {
+                               const biased_reference<P, Scaled, Watched>& q, Maximum& seen) {
     P b[K];
     load_logits<M>(x.x, c, v);
     load_logits<M>(x.mask, c, b); // beyond the row, -inf
-    biased_terms_of(v, b, q, largest);
+    biased_terms_of(v, b, q, seen);
 }
 
-// What rows of a kind are loaded from, what their terms refer to, what sees their logits, and whether that is too large.
+// A bias of 0 or -inf everywhere selects, as truth values do.
+template <int K, class P, class Maximum>
+SMX_INLINE void terms_from(const biased_logits<typename P::real>& x, P (&v)[K], const zero_reference<P>& q,
+                           Maximum&) {
+    selected_terms<K, P> kind;
+    const P none = splat<P>(no_logit<typename P::real>);
+    SMX_UNROLL for (int k = 0; k < K; ++k) v[k] = load<P>(x.x + k * P::width);
+    SMX_UNROLL for (int k = 0; k < K; ++k) {
+        const P b = load_once<P>(x.mask + k * P::width);
+        find_unequal(b, none, kind.lanes[k]);
+    }
+    short_terms(v, q, kind);
+}
+template <class M, int K, class P, class Maximum>
+SMX_INLINE void terms_of_chunk(const biased_logits<typename P::real>& x, const chunk& c, P (&v)[K],
+                               const zero_reference<P>& q, Maximum&) {
+    selected_terms<K, P> kind;
+    P b[K];
+    const P none = splat<P>(no_logit<typename P::real>);
+    load_logits<M>(x.x, c, v);
+    load_logits<M>(x.mask, c, b);
+    SMX_UNROLL for (int k = 0; k < K; ++k) find_unequal(b[k], none, kind.lanes[k]);
+    short_terms(v, q, kind);
+}
+
+// Whether biases may be far, of which biased_terms_of() has to be watched.
+struct has_far_biases {
+    template <class M, class Real>
+    SMX_INLINE static bool run(const Real* bias, std::size_t n) {
+        using P = typename M::vector;
+        using R = term_range<Real>;
+        constexpr double most = (is_fused<P> ? R::limit : R::limit_without_fma) / 2;
+        const P none = splat<P>(no_logit<Real>);
+        P largest{};
+        const auto see = [&](const P& b) SMX_LAMBDA_INLINE {
+            const P finite = where_equal(b, none, P{}, b);
+            largest = larger(larger(P{} - finite, finite), largest);
+        };
+        std::size_t i = 0;
+        for (; i + M::width <= n; i += M::width) {
+            see(load<P>(bias + i));
+        }
+        for (; i < n; ++i) {
+            see(splat<P>(bias[i]));
+        }
+        return largest_lane(largest) >= static_cast<Real>(most);
+    }
+};
+
+// What rows of a kind are loaded from, and what their terms refer to.
 struct sunk_rows {
     using element = unsigned char; // of no mask at all
     template <class Real>
@@ -147,32 +209,25 @@ struct sunk_rows {
     using reference = zero_reference<P>;
     template <class P>
     using maximum = no_maximum;
-    template <class Reference>
-    SMX_INLINE static bool is_known(const Reference&, const no_maximum&) {
-        return true;
-    }
+    SMX_INLINE static bool is_known(const no_maximum&) { return true; }
 };
 struct selected_rows : sunk_rows {
-    template <class Real>
-    SMX_INLINE static selected_logits<Real> of(const Real* x, const unsigned char* mask, std::size_t step) {
+    template <class Real, class Element>
+    SMX_INLINE static masked_logits<Real, Element> of(const Real* x, const Element* mask, std::size_t step) {
         return {x, mask, step};
     }
 };
-template <bool Rounded>
-struct biased_rows : sunk_rows {
-    template <class Real>
-    SMX_INLINE static biased_logits<Real> of(const Real* x, const Real* mask, std::size_t step) {
-        return {x, mask, step};
+template <bool Scaled, bool Watched>
+struct biased_rows : selected_rows {
+    template <class P>
+    using reference = biased_reference<P, Scaled, Watched>;
+    template <class P>
+    using maximum = std::conditional_t<Watched, seen_bits<P>, no_maximum>;
+    template <class P>
+    SMX_INLINE static bool is_known(const seen_bits<P>& seen) {
+        return !seen.any_of(format<typename P::real>::infinity);
     }
-    template <class P>
-    using reference = biased_reference<P, Rounded>;
-    template <class P>
-    using maximum = std::conditional_t<Rounded, running_maximum<P>, no_maximum>;
-    template <class P>
-    SMX_INLINE static bool is_known(const reference<P>& q, const running_maximum<P>& largest) {
-        return largest_lane(largest.lanes) <= q.most;
-    }
-    using sunk_rows::is_known;
+    using selected_rows::is_known;
 };
 
 // Rows for a kernel. sinks: null, or one per row.
@@ -199,14 +254,14 @@ struct masked_group : softmax_group<M> {
     template <class Job>
     SMX_INLINE unsigned run_rows(const Job& job, std::size_t r, std::size_t count) {
         const typename Kind::template reference<P> q(*job.scale);
-        typename Kind::template maximum<P> largest;
+        typename Kind::template maximum<P> seen;
         const auto x = row_at(Kind::of(job.x, job.mask, job.step), r, job.n);
         Real* const y = job.y + r * job.n;
         for (std::size_t k = count; k < rows; ++k) {
             sum[k] = 1;
             error[k] = 0;
         }
-        this->sum_all(x, y, count, job.n, q, largest);
+        this->sum_all(x, y, count, job.n, q, seen);
         if (job.sinks != nullptr) {
             add_sinks(job.sinks + r, count);
         }
@@ -215,7 +270,7 @@ struct masked_group : softmax_group<M> {
             left |= (usual_sums<Real>.has(sum[k]) ? 0U : 1U) << k;
         }
         // (Shorter rows run over into the next one.)
-        if (!Kind::is_known(q, largest) || (left != 0 && job.n < lanes && count > 1)) {
+        if (!Kind::is_known(seen) || (left != 0 && job.n < lanes && count > 1)) {
             return all;
         }
         this->invert_sums(count);

@@ -52,21 +52,14 @@ struct zero_reference {
     }
 };
 
-// The terms by the instruction that scales: it needs no clamp from above, since what is too large becomes infinite or NaN
-// and is seen in the sum, and no shift. The bits are those of exponentials().
+// What powers_of() does, by the instruction that scales by 2^n.
 template <int K, class P, class Kind>
-SMX_INLINE void terms_by_scaling(P (&x)[K], const row_reference<P>& q, const Kind& kind) {
+SMX_INLINE void powers_by_scaling(P (&x)[K], const P (&r)[K], const P (&n)[K], const Kind& kind) {
     using Real = typename P::real;
     constexpr int degree = sizeof(exp2_coefficients<Real>::of) / sizeof(Real);
     constexpr Real one = std::bit_cast<Real>(
         static_cast<typename P::bits>(format<Real>::bias + term_range<Real>::lift) << format<Real>::mantissa);
-    P n[K], r[K], p[K];
-    SMX_UNROLL for (int k = 0; k < K; ++k) x[k] = kind.clamped(x[k], q.lowest);
-    SMX_UNROLL for (int k = 0; k < K; ++k) n[k] = opaque(fma(x[k], q.hi, q.magic));
-    SMX_UNROLL for (int k = 0; k < K; ++k) n[k] = opaque(n[k] - q.magic);
-    SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = fma(x[k], q.hi, P{-n[k].v});
-    SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = fma(x[k], q.lo, r[k]);
-    SMX_UNROLL for (int k = 0; k < K; ++k) kind.add_rest(r[k], k, q.hi);
+    P p[K];
     SMX_UNROLL for (int k = 0; k < K; ++k) p[k] = splat<P>(exp2_coefficients<Real>::of[0] * one);
     SMX_UNROLL for (int c = 1; c < degree; ++c) {
         const P next = splat<P>(exp2_coefficients<Real>::of[c] * one);
@@ -74,6 +67,19 @@ SMX_INLINE void terms_by_scaling(P (&x)[K], const row_reference<P>& q, const Kin
     }
     SMX_UNROLL for (int k = 0; k < K; ++k) p[k] = fma(p[k], r[k], splat<P>(one));
     SMX_UNROLL for (int k = 0; k < K; ++k) x[k] = kind.scaled(p[k], n[k], k);
+}
+
+// The terms by that instruction: it needs no clamp from above, since what is too large becomes infinite or NaN
+// and is seen in the sum, and no shift. The bits are those of exponentials().
+template <int K, class P, class Kind>
+SMX_INLINE void terms_by_scaling(P (&x)[K], const row_reference<P>& q, const Kind& kind) {
+    P n[K], r[K];
+    SMX_UNROLL for (int k = 0; k < K; ++k) x[k] = larger(q.lowest, x[k]);
+    SMX_UNROLL for (int k = 0; k < K; ++k) n[k] = opaque(fma(x[k], q.hi, q.magic));
+    SMX_UNROLL for (int k = 0; k < K; ++k) n[k] = opaque(n[k] - q.magic);
+    SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = fma(x[k], q.hi, P{-n[k].v});
+    SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = fma(x[k], q.lo, r[k]);
+    powers_by_scaling(x, r, n, kind);
 }
 
 // v <- terms, by the reference 0 or by one that is at least the maximum of the row.
