@@ -25,11 +25,11 @@ CASES = "40000"
 MUTATIONS = {
     # exponentials
     "terms below the range are not clamped": (
-        "exponential.hpp", "return larger(lowest, x);", "return larger(x, x);"),
+        "exponential.hpp", "x[k] = larger(q[k * Stride].lowest, x[k]);", ""),
     "the lower word of log2(e) / T is left out": (
-        "exponential.hpp", "opaque(l * q->hi + x[k] * q->lo)", "opaque(l * q->hi)"),
+        "exponential.hpp", "opaque(l * q.hi + s * q.lo)", "opaque(l * q.hi)"),
     "the lower digits of a logit are left out": (
-        "exponential.hpp", "opaque(l * q->hi + x[k] * q->lo)", "opaque(x[k] * q->lo)"),
+        "exponential.hpp", "opaque(l * q.hi + s * q.lo)", "opaque(s * q.lo)"),
     "log1p: a sign": ("exponential.hpp", "r + multiply_add(P{} - half, r, p)", "r + multiply_add(half, r, p)"),
     "log1p: what 1 + u rounds off is not put back": ("exponential.hpp", "lost / h));", "P{}));"),
     "log1p: one coefficient": ("exponential.hpp", "0x1.999999997f9fbp-2", "0x1.989999997f9fbp-2"),
@@ -134,10 +134,12 @@ MUTATIONS = {
         "masked_rows.hpp", "sum.add(where_equal(l, none, P{}, upstream), h);", "sum.add(upstream, h);"),
     "short rows: the truth value of the first logit for all of a chunk": (
         "masked_short_rows.hpp", "mask[l] = x.mask[l];", "mask[l] = x.mask[0];"),
-    "short rows: what a bias times T rounds off": (
-        "masked_short_rows.hpp", "terms.e[k] = terms.e[k] + product_rest(b[k], u[k]);", ";"),
-    "short rows: what the sum of a logit and its bias rounds off": (
-        "masked_short_rows.hpp", "x[k] + opaque(u[k] - back[k]);", "x[k];"),
+    "short rows: what a bias leaves of an integer": (
+        "masked_short_rows.hpp", "add_product(v[k], s[k], r[k], q) + rest[k]", "add_product(v[k], s[k], r[k], q)"),
+    "short rows: a bias times the lower word of log2(e)": (
+        "masked_short_rows.hpp", "rest[k] = multiply_add(b[k], from.log2e_lo, rest[k]);", "{}"),
+    "short rows: huge biases go unseen": (
+        "masked_short_rows.hpp", "return !seen.any_of(format<typename P::real>::infinity);", "return true;"),
     "causal: one logit less": ("masks.hpp", "last < classes ? last + 1 : classes", "last < classes ? last : classes"),
     "causal: the period is ignored": ("masks.hpp", "period == 0 ? row : row % period", "row"),
     "valid lengths: that of the first row for all": (
