@@ -138,8 +138,6 @@ MUTATIONS = {
         "masked_short_rows.hpp", "add_product(v[k], s[k], r[k], q) + rest[k]", "add_product(v[k], s[k], r[k], q)"),
     "short rows: a bias times the lower word of log2(e)": (
         "masked_short_rows.hpp", "rest[k] = multiply_add(b[k], from.log2e_lo, rest[k]);", "{}"),
-    "short rows: huge biases go unseen": (
-        "masked_short_rows.hpp", "return !seen.any_of(format<typename P::real>::infinity);", "return true;"),
     "causal: one logit less": ("masks.hpp", "last < classes ? last + 1 : classes", "last < classes ? last : classes"),
     "causal: the period is ignored": ("masks.hpp", "period == 0 ? row : row % period", "row"),
     "valid lengths: that of the first row for all": (
