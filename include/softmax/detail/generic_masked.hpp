@@ -157,7 +157,7 @@ constexpr O masked_row(I first, S last, Cursor mask, O out, const masked_rule<Wo
     // By the larger of the top and the sink, whose term is 1 and stays out of the sum.
     const auto exponent = [&](const Work& x, const Work& bias) {
         const auto e = top.exponent(x, bias);
-        if (!sink_leads) {
+        if (!sink_leads || !is_number(e.hi)) {
             return e;
         }
         return plus(e, {Work(Work(0.0) - sink_exponent.hi), Work(Work(0.0) - sink_exponent.lo)});
