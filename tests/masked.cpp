@@ -316,6 +316,24 @@ TEMPLATE_TEST_CASE("masked_softmax keeps its bounds under a sink far above all l
     }
 }
 
+// (x - top) / T and x / T have no number there.
+TEMPLATE_TEST_CASE(
+    "masked_log_softmax keeps the other logits where one of them over T overflows under a sink", "", float,
+    double, long double) {
+    using real = TestType;
+    const real t = real(1e-25), far = (std::numeric_limits<real>::max)() / 2;
+    const std::vector<real> x{-3, -far, -5}, bias{real(0.25), real(0.5), real(-0.25)};
+    std::vector<real> l(3), p(3);
+    on_every_instruction_set([&] {
+        smx::masked_softmax(x, bias, p, {.temperature = t, .sink = -3});
+        smx::masked_log_softmax(x, bias, l, {.temperature = t, .sink = -3});
+        CHECK(p == std::vector<real>(3));
+        CHECK(l[0] == x[0] / t);
+        CHECK(l[1] == -inf<real>);
+        CHECK(l[2] == x[2] / t);
+    });
+}
+
 TEMPLATE_TEST_CASE("masked_softmax has the bits of softmax under masks that exclude nothing, or the end", "",
                    float, double) {
     using real = TestType;

@@ -149,7 +149,7 @@ MUTATIONS = {
         "generic_rows.hpp", "Work(cap_ * hyperbolic_tangent(Work(x / cap_)))", "hyperbolic_tangent(Work(x / cap_))"),
     "masks: the softcap before T": (
         "generic_masked.hpp", "cap(is_number(x) ? Work(x / temperature) : x)", "cap(x)"),
-    "masks: a sink by the sign of the bias": ("generic_masked.hpp", "two_sum(sink, -bias_)", "two_sum(sink, bias_)"),
+    "masks: a sink by the sign of the bias": ("generic_masked.hpp", "difference(sink, bias_)", "difference(sink, Work(0.0) - bias_)"),
     "masks: the sink takes part twice where it leads": (
         "generic_masked.hpp", "if (has_sink && !sink_leads) {", "if (has_sink) {"),
     # rows in pieces

@@ -29,6 +29,20 @@ struct masked_rule {
     constexpr Work divisor() const { return cap.is_on() ? Work(1.0) : temperature; }
 };
 
+// a - b, in two words; an infinite distance moved by a number stays as it is.
+template <class Work>
+constexpr double_word<Work> difference(const Work& a, const Work& b) {
+    if constexpr (std::floating_point<Work>) {
+        return two_sum(a, -b);
+    } else {
+        return {a - b, Work(0.0)};
+    }
+}
+template <class Work>
+constexpr double_word<Work> moved(const double_word<Work>& distance, const double_word<Work>& by) {
+    return is_number(distance.hi) ? plus(distance, by) : distance;
+}
+
 // (x - top) / T + (bias - bias of top), in two words.
 template <class Work>
 class masked_exponent {
@@ -39,26 +53,11 @@ public:
 
     constexpr double_word<Work> operator()(const Work& x, const Work& bias) const {
         const auto distance = factor_.template exponent<true>(x);
-        if (bias == bias_ || !is_number(distance.hi)) {
-            return distance;
-        }
-        if constexpr (std::floating_point<Work>) {
-            return distance + two_sum(bias, -bias_);
-        } else {
-            return {distance.hi + (bias - bias_), Work(0.0)};
-        }
+        return bias == bias_ ? distance : moved(distance, difference(bias, bias_));
     }
     // A sink is beside all that: it is neither divided nor biased.
     constexpr double_word<Work> of_sink(const Work& sink) const {
-        const auto distance = factor_.template exponent<true>(Work(0.0));
-        if (!is_number(distance.hi)) {
-            return distance;
-        }
-        if constexpr (std::floating_point<Work>) {
-            return distance + two_sum(sink, -bias_);
-        } else {
-            return {distance.hi + (sink - bias_), Work(0.0)};
-        }
+        return moved(factor_.template exponent<true>(Work(0.0)), difference(sink, bias_));
     }
 
 private:
@@ -157,10 +156,8 @@ constexpr O masked_row(I first, S last, Cursor mask, O out, const masked_rule<Wo
     // By the larger of the top and the sink, whose term is 1 and stays out of the sum.
     const auto exponent = [&](const Work& x, const Work& bias) {
         const auto e = top.exponent(x, bias);
-        if (!sink_leads || !is_number(e.hi)) {
-            return e;
-        }
-        return plus(e, {Work(Work(0.0) - sink_exponent.hi), Work(Work(0.0) - sink_exponent.lo)});
+        return sink_leads ? moved(e, {Work(Work(0.0) - sink_exponent.hi), Work(Work(0.0) - sink_exponent.lo)})
+                          : e;
     };
     const auto counts = [&](const Work& x, const Work& bias) { return is_number(x) && is_number(bias); };
     compensated_sum<Work> others;
