@@ -200,8 +200,8 @@ struct batch_case {
         return x;
     }
 
-    // Of many rows, which have the bits of rows alone, some are held against the oracle: it is most of the time of a case.
-    bool is_sampled(std::size_t row) const { return row % (1 + rows() / 4) == 0; }
+    // Of more than 9 rows, which have the bits of rows alone, some are held against the oracle: it is most of the time of a case.
+    bool is_sampled(std::size_t row) const { return row % (1 + (rows() - 1) / 9) == 0; }
     // Where the oracle does not overflow itself, nor lose digits below the range of double.
     bool judged_temperature() const { return temperature > 1e-200 && temperature < 1e200; }
     bool judged(const reals& x) const {
