@@ -82,6 +82,16 @@ SMX_INLINE const base2_scale<Real>& base2_scale_of(double temperature, base2_sca
     return temperature == 1 ? scale_of_one<Real> : (own = base2_scale_of_any<Real>(temperature));
 }
 
+// A row that stays in registers, of n logits in a chunk or two.
+template <template <int> class Body, class Real, class... A>
+SMX_INLINE void dispatch_in_registers(std::size_t n, A... a) noexcept {
+    if (n > most_in_registers<Real> / 2) {
+        dispatch<Body<2>, Real>(a...);
+    } else {
+        dispatch<Body<1>, Real>(a...);
+    }
+}
+
 // rows x n logits to probabilities, or their logarithms.
 template <class Real>
 inline void softmax_rows(const Real* x, Real* y, std::size_t rows, std::size_t n,
@@ -95,10 +105,8 @@ inline void softmax_rows(const Real* x, Real* y, std::size_t rows, std::size_t n
         dispatch<map_grouped_rows, Real>(x, y, rows, n, &c);
     } else if (n > most_in_registers<Real>) {
         dispatch<map_single_rows, Real>(x, y, rows, n, &c);
-    } else if (n > most_in_registers<Real> / 2) {
-        dispatch<map_in_registers<2>, Real>(x, y, n, &c);
     } else {
-        dispatch<map_in_registers<1>, Real>(x, y, n, &c);
+        dispatch_in_registers<map_in_registers, Real>(n, x, y, n, &c);
     }
 }
 template <class Real>
@@ -108,10 +116,8 @@ inline void log_softmax_rows(const Real* x, Real* y, std::size_t rows, std::size
         dispatch<map_rows<log_softmax_operation>, Real>(x, y, rows, n, &c);
     } else if (n != 0 && (rows != 1 || n > most_in_registers<Real>)) {
         dispatch<map_short_logs, Real>(x, y, rows, n, &c);
-    } else if (n > most_in_registers<Real> / 2) {
-        dispatch<map_logs_in_registers<2>, Real>(x, y, n, &c);
     } else if (n != 0) {
-        dispatch<map_logs_in_registers<1>, Real>(x, y, n, &c);
+        dispatch_in_registers<map_logs_in_registers, Real>(n, x, y, n, &c);
     }
 }
 // One result a row.
@@ -122,10 +128,8 @@ inline void logsumexp_rows(const Real* x, Real* results, std::size_t rows, std::
         dispatch<reduce_rows, Real>(x, results, rows, n, &c);
     } else if (rows != 1 || n > most_in_registers<Real>) {
         dispatch<reduce_short_rows, Real>(x, results, rows, n, &c);
-    } else if (n > most_in_registers<Real> / 2) {
-        dispatch<reduce_in_registers<2>, Real>(x, results, n, &c);
     } else {
-        dispatch<reduce_in_registers<1>, Real>(x, results, n, &c);
+        dispatch_in_registers<reduce_in_registers, Real>(n, x, results, n, &c);
     }
 }
 } // namespace smx::inline SMX_ABI::detail

@@ -135,12 +135,7 @@ SMX_INLINE P product_less(const P& a, const P& b, const P& n) {
 // n - q d for q the rounded quotient, exactly.
 template <class P>
 SMX_INLINE P remainder_of(const P& n, const P& q, const P& d) {
-    if constexpr (is_fused<P>) {
-        return fma(P{} - q, d, n);
-    } else {
-        const P p = opaque(q * d);
-        return opaque(n - p) - product_error(q, d, p);
-    }
+    return product_less(P{} - q, d, n);
 }
 
 template <class Real>

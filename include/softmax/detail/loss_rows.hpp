@@ -428,13 +428,17 @@ struct mixed_losses {
 template <bool Gradient>
 using short_rows_of_losses = short_index_losses<Gradient, index_losses<Gradient>>;
 
+template <bool Gradient>
+struct single_rows_of_losses {
+    template <int Chunks>
+    using in_registers = loss_in_registers<Chunks, Gradient, short_rows_of_losses<Gradient>>;
+};
+
 template <bool Gradient, class Real>
 inline void run_index_losses(const loss_rule<Real>& rule, const loss_rows<Real>& rows) noexcept {
-    if (rows.count == 1 && rule.classes <= most_in_registers<Real> / 2) {
-        return dispatch<loss_in_registers<1, Gradient, short_rows_of_losses<Gradient>>, Real>(&rule, &rows);
-    }
     if (rows.count == 1 && rule.classes <= most_in_registers<Real>) {
-        return dispatch<loss_in_registers<2, Gradient, short_rows_of_losses<Gradient>>, Real>(&rule, &rows);
+        return dispatch_in_registers<single_rows_of_losses<Gradient>::template in_registers, Real>(
+            rule.classes, &rule, &rows);
     }
     if constexpr (sizeof(Real) == sizeof(float)) {
         if (rule.classes <= longest_turned_row && rows.count > 1) {

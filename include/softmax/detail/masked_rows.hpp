@@ -173,7 +173,6 @@ struct biased_terms {
     template <int K>
     SMX_INLINE void exponentials(P (&x)[K], const P (&b)[K], const P& magic) const {
         using R = term_range<Real>;
-        constexpr int degree = sizeof(exp2_coefficients<Real>::of) / sizeof(Real);
         const P unit = splat<P>(R::magic);
         P r[K], z[K], p[K], q[K];
         SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = opaque(b[k] * one_hi);
@@ -197,14 +196,7 @@ struct biased_terms {
                 r[k] = opaque(opaque(v + n) + r[k]) + (rest + q[k]);
             }
         }
-        SMX_UNROLL for (int k = 0; k < K; ++k) p[k] = splat<P>(exp2_coefficients<Real>::of[0]);
-        SMX_UNROLL for (int c = 1; c < degree; ++c) {
-            const P next = splat<P>(exp2_coefficients<Real>::of[c]);
-            SMX_UNROLL for (int k = 0; k < K; ++k) p[k] = multiply_add(p[k], r[k], next);
-        }
-        SMX_UNROLL for (int k = 0; k < K; ++k) z[k] = power_of_field(z[k]);
-        SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = r[k] * z[k];
-        SMX_UNROLL for (int k = 0; k < K; ++k) x[k] = multiply_add(r[k], p[k], z[k]);
+        powers_of(x, r, z, plain_terms{});
     }
 };
 

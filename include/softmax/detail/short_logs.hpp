@@ -134,11 +134,21 @@ private:
 template <class P>
 using single_lane = std::conditional_t<sizeof(P) == 64, pack<typename P::real, P::width / 2>, P>;
 
+// log_of_sums of one row. is_dominated: whether that does not do.
+template <class M, class Real = typename M::real>
+SMX_INLINE double log_of_one_sum(const double_word<double>& sum, Real top, bool& is_dominated) {
+    using D = single_lane<typename M::wide>;
+    D excess;
+    const D log_sum =
+        log_of_sums<Real>(splat<D>(sum.hi), splat<D>(sum.lo), splat<D>(static_cast<double>(top)), excess);
+    is_dominated = excess.v[0] < 0;
+    return log_sum.v[0];
+}
+
 // What is known of one row. term: all of its terms.
 template <class M>
 struct short_log_row {
     using V = typename M::vector;
-    using D = single_lane<typename M::wide>;
     using Real = typename M::real;
     alignas(64) Real term[longest_short_row<Real>];
     double_word<double> sum;
@@ -162,11 +172,7 @@ struct short_log_row {
                 return false;
             }
         }
-        D excess;
-        log_sum = log_of_sums<Real>(splat<D>(sum.hi), splat<D>(sum.lo),
-                                    splat<D>(static_cast<double>(top[0].v[0])), excess)
-                      .v[0];
-        is_dominated = excess.v[0] < 0;
+        log_sum = log_of_one_sum<M>(sum, top[0].v[0], is_dominated);
         if (is_dominated) [[unlikely]] {
             log_sum = log_of_sum<M>(sum_precisely<M>(x, n, maximum, c));
         }
@@ -190,7 +196,6 @@ private:
 template <class M, int Chunks>
 struct logs_in_registers {
     using V = typename M::vector;
-    using D = single_lane<typename M::wide>;
     using Real = typename M::real;
     row_in_registers<M, Chunks> logits, terms;
     double_word<double> sum;
@@ -211,11 +216,9 @@ struct logs_in_registers {
         if (!usual.has(sum.hi)) [[unlikely]] { // NaN too
             return false;
         }
-        D excess;
-        log_sum = log_of_sums<Real>(splat<D>(sum.hi), splat<D>(sum.lo),
-                                    splat<D>(static_cast<double>(top[0].v[0])), excess)
-                      .v[0];
-        return !(excess.v[0] < 0);
+        bool is_dominated;
+        log_sum = log_of_one_sum<M>(sum, top[0].v[0], is_dominated);
+        return !is_dominated;
     }
 };
 
