@@ -62,7 +62,7 @@ struct is_selection {
                 find_unequal(b, none, some);
                 other.see(b, Real(0), some);
             }
-            if (other.any_of(std::numeric_limits<typename P::bits>::max())) { // (-0 is 0)
+            if (other.any_of((std::numeric_limits<typename P::bits>::max)())) { // (-0 is 0)
                 return false;
             }
         }
