@@ -23,6 +23,13 @@ void other_flags::softmax(const Real* x, std::size_t n, double temperature, Real
 }
 
 template <class Real>
+void other_flags::masked_softmax(const Real* x, const bool* mask, std::size_t n, double temperature,
+                                 Real* probabilities) {
+    smx::masked_softmax(std::span(x, n), std::span(mask, n), std::span(probabilities, n),
+                        {.temperature = temperature});
+}
+
+template <class Real>
 void other_flags::log_softmax(const Real* x, std::size_t n, double temperature, Real* log_probabilities) {
     smx::log_softmax(std::span(x, n), std::span(log_probabilities, n), temperature);
 }
@@ -43,6 +50,7 @@ void other_flags::cross_entropy(const Real* x, std::size_t n, double temperature
 
 #define SMX_TEST_INSTANTIATE(Real)                                                                           \
     template void other_flags::softmax(const Real*, std::size_t, double, Real*);                             \
+    template void other_flags::masked_softmax(const Real*, const bool*, std::size_t, double, Real*);         \
     template void other_flags::log_softmax(const Real*, std::size_t, double, Real*);                         \
     template void other_flags::logsumexp(const Real*, std::size_t, double, Real*);                           \
     template void other_flags::cross_entropy(const Real*, std::size_t, double, std::size_t, Real*, Real*);

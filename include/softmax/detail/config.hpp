@@ -87,4 +87,16 @@
                         SMX_BIT_MANIPULATION, SMX_ARITHMETIC, SMX_ERRORS, SMX_LANES, SMX_PIN,                \
                         SMX_STRICTNESS)
 
+namespace smx::inline SMX_ABI::detail {
+
+// Whether the compiler does not take it that there are none (-ffast-math).
+inline constexpr bool has_infinities =
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ > 0
+    false;
+#else
+    true;
+#endif
+
+} // namespace smx::inline SMX_ABI::detail
+
 #endif

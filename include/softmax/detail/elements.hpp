@@ -89,14 +89,24 @@ using real_of = real_t<element_of<R>...>;
 template <class Real>
 using work_t = std::conditional_t<std::same_as<Real, float>, double, Real>;
 
+// Without infinities the ends of the range stand for them: what returns one has no result at all then (Clang 19: the sink that
+// there is not was any number).
 template <class Real>
 constexpr Real infinity() {
-    return static_cast<Real>(std::numeric_limits<double>::infinity());
+    if constexpr (std::floating_point<Real> && !has_infinities) {
+        return (std::numeric_limits<Real>::max)();
+    } else {
+        return static_cast<Real>(std::numeric_limits<double>::infinity());
+    }
 }
 
 template <class Real>
 constexpr Real negative_infinity() {
-    return static_cast<Real>(-std::numeric_limits<double>::infinity());
+    if constexpr (std::floating_point<Real> && !has_infinities) {
+        return std::numeric_limits<Real>::lowest();
+    } else {
+        return static_cast<Real>(-std::numeric_limits<double>::infinity());
+    }
 }
 
 template <class Real>

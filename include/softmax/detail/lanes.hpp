@@ -40,14 +40,10 @@ struct format<double> {
     static constexpr bits infinity = 0x7ff0000000000000;
 };
 
-// The logit of no class: -inf, or the lowest number where the compiler takes it that there are no infinities.
+// The logit of no class: -inf, or the lowest number where there are no infinities.
 template <class Real>
 inline constexpr Real no_logit =
-#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ > 0
-    std::numeric_limits<Real>::lowest();
-#else
-    -std::numeric_limits<Real>::infinity();
-#endif
+    has_infinities ? -std::numeric_limits<Real>::infinity() : std::numeric_limits<Real>::lowest();
 
 #if SMX_VECTORS
 template <class Real, int W>
