@@ -60,7 +60,7 @@ struct is_selection {
                 const P b = load_once<P>(bias + k);
                 lane_set<P> some;
                 find_unequal(b, none, some);
-                other.see(b, Real(0), some);
+                other.see(b, P{}, some);
             }
             if (other.any_of((std::numeric_limits<typename P::bits>::max)())) { // (-0 is 0)
                 return false;
@@ -304,7 +304,9 @@ struct biased_softmax {
 template <class P>
 struct masked_log_softmax_backward_formula : log_softmax_backward_formula<P> {
     static constexpr bool sums_both = true;
-    P none = splat<P>(no_logit<typename P::real>);
+    P none;
+
+    SMX_INLINE masked_log_softmax_backward_formula() : none(splat<P>(no_logit<typename P::real>)) {}
 
     template <class M>
     SMX_INLINE void add(tally<M>& sum, const P& l, const P& upstream, int h) const {
