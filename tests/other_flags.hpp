@@ -18,8 +18,8 @@ bool keeps_bits();
 template <class Real>
 void softmax(const Real* x, std::size_t n, double temperature, Real* probabilities);
 // masked_softmax of rows without a sink of which everything takes part, by truth values.
-template <class Real>
-void masked_softmax(const Real* x, const bool* mask, std::size_t n, double temperature, Real* probabilities);
+void masked_softmax(const float* x, const bool* mask, std::size_t n, double temperature,
+                    float* probabilities);
 template <class Real>
 void log_softmax(const Real* x, std::size_t n, double temperature, Real* log_probabilities);
 template <class Real>
