@@ -221,7 +221,7 @@ kl_divergence(Exec&& exec, In&& student_logits, Teacher&& teacher_logits, Out&& 
     return detail::divergence_of_view(exec, student_logits, teacher_logits, gradient, axis, options);
 }
 
-// masked_softmax and masked_log_softmax of each row.
+// masked_softmax of each row.
 template <executor Exec, class In, class Mask, class Out>
     requires detail::number_row<In> && detail::writable_row<Out> && detail::contiguous_rows<In, Out> &&
              detail::masks_for<Mask, detail::real_of<In, Out>>
@@ -229,6 +229,7 @@ void masked_softmax(Exec&& exec, In&& logits, Mask&& mask, Out&& probabilities, 
                     masked_options<detail::real_of<In, Out>> options = {}) {
     detail::masked_shape<detail::masked_softmax_route>(exec, logits, mask, probabilities, batch, options);
 }
+// masked_log_softmax of each row.
 template <executor Exec, class In, class Mask, class Out>
     requires detail::number_row<In> && detail::writable_row<Out> && detail::contiguous_rows<In, Out> &&
              detail::masks_for<Mask, detail::real_of<In, Out>>
@@ -238,7 +239,7 @@ void masked_log_softmax(Exec&& exec, In&& logits, Mask&& mask, Out&& log_probabi
                                                            options);
 }
 
-// Their gradients by the logits of each row.
+// The gradient of masked_softmax by the logits of each row.
 template <executor Exec, class In, class Mask, class P, class U, class G>
     requires detail::number_row<In> && detail::contiguous_row<In> && detail::backward_batches_for<P, U, G> &&
              detail::masks_for<Mask, detail::real_of<P, U, G>>
@@ -248,6 +249,7 @@ void masked_softmax_backward(Exec&& exec, In&& logits, Mask&& mask, P&& probabil
     detail::masked_backward_shape<detail::masked_softmax_route>(exec, logits, mask, probabilities, upstream,
                                                                 gradient, batch, options);
 }
+// The gradient of masked_log_softmax by the logits of each row.
 template <executor Exec, class In, class Mask, class L, class U, class G>
     requires detail::number_row<In> && detail::contiguous_row<In> && detail::backward_batches_for<L, U, G> &&
              detail::masks_for<Mask, detail::real_of<L, U, G>>
