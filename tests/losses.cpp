@@ -4,6 +4,7 @@
 #include <softmax.hpp>
 
 #include "support/catch.hpp"
+#include "support/instruction_sets.hpp"
 #include "support/oracle_multiprecision.hpp"
 
 #include <algorithm>
@@ -626,6 +627,26 @@ TEMPLATE_TEST_CASE("the gradient of cross_entropy at a dominant class keeps its 
         CHECK(std::abs(static_cast<double>(g[n / 2]) / -expected - 1) < 1e-6);
         CHECK(std::abs(static_cast<double>(h[n / 2]) / -expected - 1) < 1e-6);
     }
+}
+
+// Found by fuzzing: a sum of doubles may be some ulp from its larger word, 10 of the gradient here.
+TEST_CASE("the gradient of cross_entropy with z_loss keeps its bound at one of many equal maxima") {
+    constexpr std::size_t n = 514, target = 59;
+    std::vector<double> x(n, 36), g(n);
+    for (std::size_t c = 1; c < n; c += 2) {
+        x[c] = 15466496;
+    }
+    const double z_loss = 0x1p-9;
+    on_every_instruction_set([&] {
+        for (const double t : {1.1875, 1.0, 1.7, 0.6875, 3.0}) {
+            smx::cross_entropy(x, target, g,
+                               smx::cross_entropy_options<double>{.temperature = t, .z_loss = z_loss});
+            const big p = big(1) / 257, logsumexp = big(15466496) / t + log(big(257)); // all else is e^-1e7
+            const big drift = 2 * z_loss * logsumexp * p / t, exact = drift + (p - 1) / t;
+            CHECK(abs(big(g[target]) - exact) <=
+                  8 * oracle::last_place<double>(oracle::wide_t<double>(drift)));
+        }
+    });
 }
 
 TEMPLATE_TEST_CASE("cross_entropy has the right slope under a softcap that saturates", "", float, double,

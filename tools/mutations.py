@@ -19,7 +19,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DETAIL = "softmax/detail/"
 # A number of cases that no bug below has survived; enough for some seconds of run time.
-CASES = "40000"
+CASES = "160000"
 
 # name: file, what stands there, what a slip would have made of it. All occurrences are replaced.
 MUTATIONS = {
@@ -123,7 +123,6 @@ MUTATIONS = {
     "a bias of -inf takes part": (
         "masked_rows.hpp", "return where_equal(load<P>(bias), splat<P>(no_logit<typename P::real>), no, yes);",
         "return yes;"),
-    "a sink above what 1 / sum can hold": ("masked_rows.hpp", "std::is_same_v<Real, float> ? 60 : 900", "900"),
     "the sink is not in the sum": ("masked_rows.hpp", "add_part(s, {term, 0}, 0);", ""),
     "a bias: the lower word of log2(e) is left out": (
         "masked_rows.hpp", "multiply_add(b[k], one_lo, product_error(b[k], one_hi, r[k]))",
@@ -192,7 +191,7 @@ def outcome(mutation, compiler, directory):
     header.write_text(text.replace(old, new), encoding="ascii")
     program = directory / "program"
     sources = [ROOT / "tests/fuzz/interface.cpp", ROOT / "tests/fuzz/random_cases.cpp"]
-    command = [compiler, "-std=c++20", "-O0", "-DSMX_INSTRUCTION_SET=0", f"-I{include}", f"-I{ROOT / 'tests'}"]
+    command = [compiler, "-std=c++20", "-O1", "-DSMX_INSTRUCTION_SET=0", f"-I{include}", f"-I{ROOT / 'tests'}"]
     if subprocess.run([*command, *sources, "-o", program], capture_output=True, check=False).returncode != 0:
         return "DOES NOT COMPILE"
     try:

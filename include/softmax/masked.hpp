@@ -301,8 +301,7 @@ constexpr void masked_log_softmax(In&& logits, Mask&& mask, Out&& log_probabilit
 // softcap. By the sink: -q sum_j p_j upstream_j, q = 1 - sum_j p_j.)
 //
 // logits: read with a softcap only; without, any range of the size will do, such as the probabilities, where the forward call
-// was in place. T > 0. Bounds: those of softmax_backward; with a softcap, of float 1 ulp more, of double and long double
-// 8 + 4 |x / T / softcap| more: the slope is exp(-2 |x / T / softcap|) where the cap saturates.
+// was in place. T > 0. Bounds: those of softmax_backward; with a softcap, of float 1 ulp more, of double and long double 8 more.
 template <class In, class Mask, class P, class U, class G>
     requires detail::number_row<In> && detail::backward_rows_for<P, U, G> &&
              detail::mask_for<Mask, detail::real_of<P, U, G>>

@@ -134,12 +134,13 @@ inline smx::shape take_shape(source& from) {
     const auto up_to = [&from](std::size_t n) { return 1 + from.below(n); };
     const std::size_t kind = from.below(64);
     if (kind == 0) {
-        return {up_to(2), from.take<std::uint16_t>() % 700U, up_to(2)};
+        const std::size_t longest = from.below(8) == 0 ? 2600 : 700;
+        return {up_to(2), from.take<std::uint16_t>() % longest, up_to(2)};
     }
     if (kind <= 2) {
         return {up_to(40), from.below(34), 1};
     }
-    if (kind == 3) {
+    if (kind <= 4) {
         return {1, from.below(68), up_to(140)};
     }
     if (kind <= 12) {

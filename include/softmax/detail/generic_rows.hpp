@@ -242,15 +242,25 @@ public:
         return is_on_ ? Work(cap_ * hyperbolic_tangent(Work(x / cap_))) : x;
     }
 
-    // 1 - tanh^2 as 4 e / (1 + e)^2, e = exp(-2 |x / cap|): where tanh rounds to 1 it still has all its digits.
-    constexpr Work slope(const Work& x) const {
+    // 1 - tanh^2 as 4 e / (1 + e)^2, e = exp(-2 |x / cap|): where tanh rounds to 1 it still has all its digits. The quotient in two
+    // words: rounded, it is 2 |x / cap| times as far off in e.
+    constexpr Work slope(const double_word<Work>& x) const {
+        const Work zero(0.0), one(1.0);
         if (!is_on_) {
-            return Work(1.0);
+            return one;
         }
-        const Work u = x / cap_;
-        const Work twice = u < Work(0.0) ? Work(u + u) : Work(Work(0.0) - (u + u));
-        const Work e = exponential(twice);
-        return Work(4.0) * e / ((Work(1.0) + e) * (Work(1.0) + e));
+        if (!(x.hi > negative_infinity<Work>() && x.hi < infinity<Work>())) {
+            return x.hi == x.hi ? zero : x.hi;
+        }
+        auto u = boltzmann_factor<Work>(zero, cap_).template exponent<true>(x.hi);
+        u.lo = u.lo + x.lo / cap_;
+        const Work factor = exponential(u.hi < zero ? Work(u.hi + u.hi) : Work(zero - (u.hi + u.hi)));
+        if (factor == zero) {
+            return zero;
+        }
+        const Work twice_lo = u.hi < zero ? Work(u.lo + u.lo) : Work(zero - (u.lo + u.lo));
+        const Work e = factor + factor * twice_lo;
+        return Work(4.0) * e / ((one + e) * (one + e));
     }
 
 private:
@@ -337,7 +347,7 @@ constexpr O cross_entropy_gradient_row(I first, S last, O out, Weights next_weig
         // One by one: a product of the three could leave the range.
         const Work slope =
             ((other_weight + drift) * term - v * others) / row.terms.total.hi / formula.temperature / divisor;
-        return formula.cap.is_on() ? Work(slope * formula.cap.slope(x)) : slope;
+        return formula.cap.is_on() ? Work(slope * formula.cap.slope({x, Work(0.0)})) : slope;
     });
 }
 

@@ -660,7 +660,7 @@ SMX_INLINE pack<Real, W> scaled_by_power(const pack<Real, W>& v, const pack<Real
 }
 #endif
 
-// The lanes where b is other than `none`, and those where x is not below `least`. NaN is neither.
+// The lanes where b is other than `none`, and, with x, those of them where x is not below `least`. NaN is neither.
 template <class P>
 SMX_INLINE void find_unequal(const P& b, const P& none, lane_set<P>& found) {
 #if SMX_GCC_X86
@@ -686,25 +686,29 @@ SMX_INLINE void find_unequal(const P& b, const P& none, lane_set<P>& found) {
     }
 }
 template <class P>
-SMX_INLINE void find_not_less(const P& x, const P& least, lane_set<P>& found) {
+SMX_INLINE void find_lanes(const P& x, const P& least, const P& b, const P& none, lane_set<P>& found) {
 #if SMX_GCC_X86
     if constexpr (has_scaling<P>) {
-        constexpr int not_less = 5;
+        constexpr int not_less = 5, not_equal = 4;
         if constexpr (P::width == 16) {
+            const auto some =
+                __builtin_ia32_cmpps512_mask(x.v, least.v, not_less, static_cast<unsigned short>(-1), 4);
             found.of = static_cast<unsigned short>(
-                __builtin_ia32_cmpps512_mask(x.v, least.v, not_less, static_cast<unsigned short>(-1), 4));
+                __builtin_ia32_cmpps512_mask(b.v, none.v, not_equal, static_cast<unsigned short>(some), 4));
         } else {
+            const auto some =
+                __builtin_ia32_cmppd512_mask(x.v, least.v, not_less, static_cast<unsigned char>(-1), 4);
             found.of = static_cast<unsigned char>(
-                __builtin_ia32_cmppd512_mask(x.v, least.v, not_less, static_cast<unsigned char>(-1), 4));
+                __builtin_ia32_cmppd512_mask(b.v, none.v, not_equal, static_cast<unsigned char>(some), 4));
         }
     } else
 #endif
     {
 #if SMX_VECTORS
-        found.of.v = ~(x.v < least.v);
+        found.of.v = ~(x.v < least.v) & (b.v != none.v);
 #else
         for (int l = 0; l < P::width; ++l) {
-            found.of.v[l] = !(x.v[l] < least.v[l]) ? -1 : 0;
+            found.of.v[l] = !(x.v[l] < least.v[l]) && b.v[l] != none.v[l] ? -1 : 0;
         }
 #endif
     }
@@ -717,28 +721,29 @@ struct seen_bits {
     using real = typename P::real;
     typename P::bit_lanes bits{};
 
-    SMX_INLINE void see(const P& p, const P& one, const lane_set<P>& in) {
-        const auto b = bits_as<typename P::bit_lanes>(p), of_one = bits_as<typename P::bit_lanes>(one);
+    SMX_INLINE void see(const P& p, real one, const lane_set<P>& in) {
+        const auto b = bits_as<typename P::bit_lanes>(p);
+        const auto of_one = std::bit_cast<typename P::bits>(one);
 #if SMX_GCC_X86
         if constexpr (has_scaling<P>) {
             constexpr int first_or_others_differ = 0xf6;
             if constexpr (P::width == 16) {
-                bits.v =
-                    __builtin_ia32_pternlogd512_mask(bits.v, b.v, of_one.v, first_or_others_differ, in.of);
+                bits.v = __builtin_ia32_pternlogd512_mask(bits.v, b.v, of_one - decltype(bits.v){},
+                                                          first_or_others_differ, in.of);
             } else {
                 using lanes = typename lanes_of<long long, 8>::type;
                 bits = bits_as<typename P::bit_lanes>(
                     __builtin_ia32_pternlogq512_mask(bits_as<lanes>(bits), bits_as<lanes>(b),
-                                                     bits_as<lanes>(of_one), first_or_others_differ, in.of));
+                                                     of_one - lanes{}, first_or_others_differ, in.of));
             }
         } else
 #endif
         {
 #if SMX_VECTORS
-            bits.v |= (b.v ^ of_one.v) & in.of.v;
+            bits.v |= (b.v ^ of_one) & in.of.v;
 #else
             for (int l = 0; l < P::width; ++l) {
-                bits.v[l] |= (b.v[l] ^ of_one.v[l]) & in.of.v[l];
+                bits.v[l] |= (b.v[l] ^ of_one) & in.of.v[l];
             }
 #endif
         }

@@ -35,7 +35,7 @@ SMX_INLINE P normal_product(const P& v, const P& hi, const P& lo) {
     return where_less(p, least, P{}, p);
 }
 
-// numerator / (hi + lo); rest: what the quotient lacks.
+// numerator / (hi + lo); rest: what the quotient lacks, which is some ulp of it where lo is as much of hi.
 template <class Real, class D>
 SMX_INLINE D divide(const D& numerator, const D& hi, const D& lo, D& rest) {
     const D q = numerator / hi;
@@ -88,7 +88,8 @@ SMX_INLINE gradient_scalars<Real, D> gradients_of(const loss_rule<Real>& rule, c
         at = D{} - opaque(f * other);
     } else {
         const D z_lse = opaque(splat<D>(rule.z_loss) * logsumexp), drift = z_lse + z_lse;
-        const D divisor = splat<D>(rule.divisor), share = divide<Real>(s.of_target, s.sum, s.error, rest);
+        const D q = divide<Real>(s.of_target, s.sum, s.error, rest), share = q + rest;
+        const D divisor = splat<D>(rule.divisor);
         f = (s.weight + drift) / divisor;
         at = opaque(drift / divisor * share) - opaque(s.weight / divisor * other);
     }
@@ -118,7 +119,8 @@ SMX_INLINE D precise_at_targets(const loss_rule<Real>& rule, const sum_lanes<D>&
     D rest;
     const D others = quotients<Real>(s.rest + opaque((s.tops - one) * s.top) + s.error, s, rest) + rest;
     const D drift = opaque(splat<D>(2 * rule.z_loss) * logsumexp) / divisor;
-    return opaque(drift * quotients<Real>(s.top, s, rest)) - opaque(weight / divisor * others);
+    const D share = quotients<Real>(s.top, s, rest);
+    return opaque(drift * (share + rest)) - opaque(weight / divisor * others);
 }
 
 // y = term * (hi + lo), of any length.

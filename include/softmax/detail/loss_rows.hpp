@@ -98,9 +98,8 @@ struct index_group {
             const double drift = product(2 * rule.z_loss, logsumexp);
             const double part = others_of(s, term[k], logit[k] == s.maximum);
             write(k, x, gradient, (weight + drift) / rule.divisor);
-            const double share = quotient<M>(term[k], s).hi;
-            const double_word<double> other = quotient<M>(part, s);
-            gradient[target] = static_cast<Real>(product(drift / rule.divisor, share) -
+            const double_word<double> share = quotient<M>(term[k], s), other = quotient<M>(part, s);
+            gradient[target] = static_cast<Real>(product(drift / rule.divisor, share.hi + share.lo) -
                                                  product(weight / rule.divisor, other.hi + other.lo));
         }
     }

@@ -60,7 +60,7 @@ struct is_selection {
                 const P b = load_once<P>(bias + k);
                 lane_set<P> some;
                 find_unequal(b, none, some);
-                other.see(b, P{}, some);
+                other.see(b, Real(0), some);
             }
             if (other.any_of((std::numeric_limits<typename P::bits>::max)())) { // (-0 is 0)
                 return false;

@@ -63,23 +63,23 @@ using biased_logits = masked_logits<Real, Real>;
 //
 // AVX-512 (Zen 4), of what is in L2, by the time of softmax: 1.23, watched 1.31, scaled 1.35 and 1.42; AVX2 1.5 and 1.6. Tried: what
 // rounding s leaves over, by 6 additions, 1.4 (AVX2 1.7); a pass in front of every part, to watch for far biases, 1.47; one
-// comparison for both, with x lowered to a number, 1.34; the next vectors' biases between the steps of the polynomial,
+// comparison for both, with x lowered to a number, 1.34; the sum's alone, 5 % less, but then NaN where -inf excludes it takes other
+// code, and has other bits; the next vectors' biases between the steps of the polynomial,
 // slower than without; 8 vectors at a time, or 2 of AVX2: up to twice the time.
 template <class P, bool Scaled, bool Watched>
 struct biased_reference {
     using Real = typename P::real;
     zero_reference<P> zero;
-    P temperature, log2e_hi, log2e_lo, reach;
+    P temperature, log2e_hi, log2e_lo, reach, none;
 
     SMX_INLINE explicit biased_reference(const base2_scale<Real>& c)
         : zero(c),
           temperature(splat<P>(static_cast<Real>(c.temperature))),
-          log2e_hi(Scaled ? splat<P>(scale_of_one<Real>.hi) : zero.row.hi),
+          log2e_hi(splat<P>(scale_of_one<Real>.hi)),
           log2e_lo(splat<P>(static_cast<Real>(static_cast<double>(scale_of_one<Real>.lo) -
                                               c.temperature * static_cast<double>(c.lo)))), // beside s c_lo
-          reach(splat<P>(static_cast<Real>(term_range<Real>::limit / term_range<Real>::limit_without_fma))) {
-        zero.row.magic = opaque(zero.row.magic);
-    }
+          reach(splat<P>(static_cast<Real>(term_range<Real>::limit / term_range<Real>::limit_without_fma))),
+          none(splat<P>(no_logit<Real>)) {}
 };
 
 // v: logits, then terms.
@@ -114,13 +114,12 @@ SMX_INLINE void biased_terms_of(P (&v)[K], const P (&b)[K], const biased_referen
     } else {
         SMX_UNROLL for (int k = 0; k < K; ++k) r[k] = add_product(v[k], s[k], r[k], q) + rest[k];
     }
-    // (A logit that is no number under a bias of -inf is left in: its NaN makes the sum unusual, and the row is for others to do. A
-    // second comparison costs every row 4 %.)
-    SMX_UNROLL for (int k = 0; k < K; ++k) find_not_less(s[k], q.lowest, kind.lanes[k]);
+    SMX_UNROLL for (int k = 0; k < K; ++k) find_lanes(s[k], q.lowest, b[k], from.none, kind.lanes[k]);
     if constexpr (Watched) {
+        using Real = typename P::real;
         SMX_UNROLL for (int k = 0; k < K; ++k) {
             const P z_of_far = is_fused<P> ? z_of_b[k] : opaque(b[k] * from.reach + q.magic);
-            seen.see(z_of_far, q.magic, kind.lanes[k]);
+            seen.see(z_of_far, term_range<Real>::magic, kind.lanes[k]);
         }
     }
     if constexpr (has_scaling<P>) {
