@@ -56,17 +56,25 @@ std::vector<std::size_t> lengths() {
     return all;
 }
 
-} // namespace
-
-TEMPLATE_TEST_CASE("softmax, log_softmax, logsumexp and cross_entropy keep their bounds under other flags",
-                   "", float, double) {
-    using real = TestType;
+template <class F>
+void on_every_instruction_set_of_the_library(F f) {
     const int best = other_flags::use_instruction_set(2);
     for (int set = best; set >= 0; --set) {
         if (other_flags::use_instruction_set(set) != set) {
             continue; // pinned
         }
         CAPTURE(set);
+        f();
+    }
+    other_flags::use_instruction_set(best);
+}
+
+} // namespace
+
+TEMPLATE_TEST_CASE("softmax, log_softmax, logsumexp and cross_entropy keep their bounds under other flags",
+                   "", float, double) {
+    using real = TestType;
+    on_every_instruction_set_of_the_library([&] {
         for (const auto& from : distributions<real>()) {
             const auto at = temperatures<real>(from.name);
             for (const auto t : at) {
@@ -76,20 +84,14 @@ TEMPLATE_TEST_CASE("softmax, log_softmax, logsumexp and cross_entropy keep their
             }
             examine<library, real>(from, 20011, at[3]);
         }
-    }
-    other_flags::use_instruction_set(best);
+    });
 }
 
 TEST_CASE("masked_softmax without a sink keeps to softmax under other flags") {
     const float two_bounds = 6 * std::numeric_limits<float>::epsilon();
     std::array<bool, 1000> mask;
     mask.fill(true);
-    const int best = other_flags::use_instruction_set(2);
-    for (int set = best; set >= 0; --set) {
-        if (other_flags::use_instruction_set(set) != set) {
-            continue; // pinned
-        }
-        CAPTURE(set);
+    on_every_instruction_set_of_the_library([&] {
         for (const std::size_t n : lengths()) {
             CAPTURE(n);
             const std::vector<float> x = logits_of(distributions<float>()[0], n);
@@ -100,6 +102,5 @@ TEST_CASE("masked_softmax without a sink keeps to softmax under other flags") {
                 CHECK(std::abs(masked[c] - p[c]) <= two_bounds * p[c]);
             }
         }
-    }
-    other_flags::use_instruction_set(best);
+    });
 }

@@ -89,7 +89,7 @@
 
 namespace smx::inline SMX_ABI::detail {
 
-// Whether the compiler does not take it that there are none (-ffast-math).
+// False where the compiler takes it that there are none (-ffast-math).
 inline constexpr bool has_infinities =
 #if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ > 0
     false;

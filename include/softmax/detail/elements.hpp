@@ -109,6 +109,12 @@ constexpr Real negative_infinity() {
     }
 }
 
+// Neither infinite nor NaN.
+template <class Real>
+constexpr bool is_number(const Real& x) {
+    return x > negative_infinity<Real>() && x < infinity<Real>();
+}
+
 template <class Real>
 constexpr Real not_a_number() {
     return static_cast<Real>(std::numeric_limits<double>::quiet_NaN());

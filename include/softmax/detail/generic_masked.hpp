@@ -192,8 +192,7 @@ constexpr O masked_row(I first, S last, Cursor mask, O out, const masked_rule<Wo
 // The slope of the cap at x / T.
 template <class Work>
 constexpr Work slope_at(const masked_rule<Work>& rule, const Work& x) {
-    const boltzmann_factor<Work> scaled(Work(0.0), rule.temperature);
-    return rule.cap.slope(is_number(x) ? scaled.template exponent<true>(x) : double_word<Work>{x, Work(0.0)});
+    return rule.cap.slope(boltzmann_factor<Work>(Work(0.0), rule.temperature).template exponent<true>(x));
 }
 
 // The gradient by the capped logits over T, times the slope of the cap. Outputs of what takes no part are 0, or -inf: such add

@@ -49,11 +49,6 @@ constexpr void set_rest(partial_sum<Real>& s, const double_word<work_t<Real>>& r
     }
 }
 
-template <class Real>
-constexpr bool is_number(const Real& x) {
-    return x > negative_infinity<Real>() && x < infinity<Real>();
-}
-
 // Adds part where one of the two holds no number; false, with nothing done, if both do.
 template <class Real>
 constexpr bool settle(partial_sum<Real>& s, const partial_sum<Real>& part) {

@@ -25,7 +25,7 @@ struct maximum {
     std::size_t position = 0;
 
     // Otherwise there is no distribution: every result follows from value alone.
-    constexpr bool is_finite() const { return value > negative_infinity<Work>() && value < infinity<Work>(); }
+    constexpr bool is_finite() const { return is_number(value); }
 };
 
 template <class Work, class I, class S>
@@ -74,6 +74,17 @@ public:
             return divided<Whole>(two_sum(x * scale_, -max_));
         } else {
             return {(x - max_) / temperature_, Work(0.0)};
+        }
+    }
+
+    // Of x in two words, whole.
+    constexpr double_word<Work> exponent(const double_word<Work>& x) const {
+        if constexpr (std::floating_point<Work>) {
+            auto difference = two_sum(x.hi * scale_, -max_);
+            difference.lo = difference.lo + x.lo * scale_;
+            return divided<true>(difference);
+        } else {
+            return exponent(x.hi);
         }
     }
 
@@ -249,17 +260,12 @@ public:
         if (!is_on_) {
             return one;
         }
-        if (!(x.hi > negative_infinity<Work>() && x.hi < infinity<Work>())) {
+        if (!is_number(x.hi)) {
             return x.hi == x.hi ? zero : x.hi;
         }
-        auto u = boltzmann_factor<Work>(zero, cap_).template exponent<true>(x.hi);
-        u.lo = u.lo + x.lo / cap_;
-        const Work factor = exponential(u.hi < zero ? Work(u.hi + u.hi) : Work(zero - (u.hi + u.hi)));
-        if (factor == zero) {
-            return zero;
-        }
-        const Work twice_lo = u.hi < zero ? Work(u.lo + u.lo) : Work(zero - (u.lo + u.lo));
-        const Work e = factor + factor * twice_lo;
+        const auto u = boltzmann_factor<Work>(zero, cap_).exponent(x);
+        const Work two(u.hi < zero ? 2.0 : -2.0);
+        const Work e = boltzmann_factor<Work>::value({two * u.hi, two * u.lo});
         return Work(4.0) * e / ((one + e) * (one + e));
     }
 

@@ -660,19 +660,27 @@ SMX_INLINE pack<Real, W> scaled_by_power(const pack<Real, W>& v, const pack<Real
 }
 #endif
 
+#if SMX_GCC_X86
+// Leaves the lanes where the comparison holds, which is a number of the instruction.
+template <int Comparison, class P>
+SMX_INLINE void narrow(lane_set<P>& found, const P& a, const P& b) {
+    using bits = typename lane_set<P>::bits;
+    if constexpr (P::width == 16) {
+        found.of = static_cast<bits>(__builtin_ia32_cmpps512_mask(a.v, b.v, Comparison, found.of, 4));
+    } else {
+        found.of = static_cast<bits>(__builtin_ia32_cmppd512_mask(a.v, b.v, Comparison, found.of, 4));
+    }
+}
+inline constexpr int not_equal = 4, not_less = 5;
+#endif
+
 // The lanes where b is other than `none`, and, with x, those of them where x is not below `least`. NaN is neither.
 template <class P>
 SMX_INLINE void find_unequal(const P& b, const P& none, lane_set<P>& found) {
 #if SMX_GCC_X86
     if constexpr (has_scaling<P>) {
-        constexpr int not_equal = 4;
-        if constexpr (P::width == 16) {
-            found.of = static_cast<unsigned short>(
-                __builtin_ia32_cmpps512_mask(b.v, none.v, not_equal, static_cast<unsigned short>(-1), 4));
-        } else {
-            found.of = static_cast<unsigned char>(
-                __builtin_ia32_cmppd512_mask(b.v, none.v, not_equal, static_cast<unsigned char>(-1), 4));
-        }
+        found.of = static_cast<typename lane_set<P>::bits>(-1);
+        narrow<not_equal>(found, b, none);
     } else
 #endif
     {
@@ -689,18 +697,9 @@ template <class P>
 SMX_INLINE void find_lanes(const P& x, const P& least, const P& b, const P& none, lane_set<P>& found) {
 #if SMX_GCC_X86
     if constexpr (has_scaling<P>) {
-        constexpr int not_less = 5, not_equal = 4;
-        if constexpr (P::width == 16) {
-            const auto some =
-                __builtin_ia32_cmpps512_mask(x.v, least.v, not_less, static_cast<unsigned short>(-1), 4);
-            found.of = static_cast<unsigned short>(
-                __builtin_ia32_cmpps512_mask(b.v, none.v, not_equal, static_cast<unsigned short>(some), 4));
-        } else {
-            const auto some =
-                __builtin_ia32_cmppd512_mask(x.v, least.v, not_less, static_cast<unsigned char>(-1), 4);
-            found.of = static_cast<unsigned char>(
-                __builtin_ia32_cmppd512_mask(b.v, none.v, not_equal, static_cast<unsigned char>(some), 4));
-        }
+        found.of = static_cast<typename lane_set<P>::bits>(-1);
+        narrow<not_less>(found, x, least);
+        narrow<not_equal>(found, b, none);
     } else
 #endif
     {

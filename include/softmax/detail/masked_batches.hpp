@@ -181,15 +181,13 @@ private:
         }
     }
     unsigned run_job(const masked_job<Real, element>& job, biases found) const {
-        if constexpr (!Mask::is_bias) {
-            return dispatch<masked_short_rows<selected_rows>, Real>(&job);
-        } else if (found == biases::selecting) {
-            return dispatch<masked_short_rows<selected_rows>, Real>(&job);
-        } else if (scale_.temperature == 1) {
-            return run_biased_job<false>(job, found);
-        } else {
-            return run_biased_job<true>(job, found);
+        if constexpr (Mask::is_bias) {
+            if (found != biases::selecting) {
+                return scale_.temperature == 1 ? run_biased_job<false>(job, found)
+                                               : run_biased_job<true>(job, found);
+            }
         }
+        return dispatch<masked_short_rows<selected_rows>, Real>(&job);
     }
     template <bool Scaled>
     unsigned run_biased_job(const masked_job<Real, element>& job, biases found) const {
