@@ -104,3 +104,25 @@ TEST_CASE("masked_softmax without a sink keeps to softmax under other flags") {
         }
     });
 }
+
+TEST_CASE("masked_log_softmax with a bias keeps its bound under other flags") {
+    constexpr float bound = 3 * std::numeric_limits<float>::epsilon();
+    on_every_instruction_set_of_the_library([&] {
+        for (const std::size_t n : lengths()) {
+            CAPTURE(n);
+            const std::vector<float> x = logits_of(distributions<float>()[0], n);
+            std::vector<float> bias(x.rbegin(), x.rend()), found(n);
+            std::vector<double> sum(n), expected(n);
+            for (std::size_t c = 0; c != n; ++c) {
+                bias[c] *= 3;
+                sum[c] = static_cast<double>(x[c]) / 0.7 + static_cast<double>(bias[c]);
+            }
+            other_flags::log_softmax(sum.data(), n, 1, expected.data());
+            other_flags::masked_log_softmax(x.data(), bias.data(), n, 0.7, found.data());
+            for (std::size_t c = 0; c != n; ++c) {
+                const auto exact = static_cast<float>(expected[c]);
+                CHECK(std::abs(found[c] - exact) <= bound * std::abs(exact));
+            }
+        }
+    });
+}

@@ -20,6 +20,9 @@ void softmax(const Real* x, std::size_t n, double temperature, Real* probabiliti
 // masked_softmax of rows without a sink of which everything takes part, by truth values.
 void masked_softmax(const float* x, const bool* mask, std::size_t n, double temperature,
                     float* probabilities);
+// masked_log_softmax of rows with a bias and without a sink.
+void masked_log_softmax(const float* x, const float* bias, std::size_t n, double temperature,
+                        float* log_probabilities);
 template <class Real>
 void log_softmax(const Real* x, std::size_t n, double temperature, Real* log_probabilities);
 template <class Real>

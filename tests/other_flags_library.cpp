@@ -28,6 +28,12 @@ void other_flags::masked_softmax(const float* x, const bool* mask, std::size_t n
                         {.temperature = temperature});
 }
 
+void other_flags::masked_log_softmax(const float* x, const float* bias, std::size_t n, double temperature,
+                                     float* log_probabilities) {
+    smx::masked_log_softmax(std::span(x, n), std::span(bias, n), std::span(log_probabilities, n),
+                            {.temperature = temperature});
+}
+
 template <class Real>
 void other_flags::log_softmax(const Real* x, std::size_t n, double temperature, Real* log_probabilities) {
     smx::log_softmax(std::span(x, n), std::span(log_probabilities, n), temperature);

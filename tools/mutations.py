@@ -125,10 +125,16 @@ MUTATIONS = {
         "return yes;"),
     "the sink is not in the sum": ("masked_rows.hpp", "add_part(s, {term, 0}, 0);", ""),
     "a bias: the lower word of log2(e) is left out": (
-        "masked_rows.hpp", "multiply_add(b[k], one_lo, product_error(b[k], one_hi, r[k]))",
+        "biased_rows.hpp", "multiply_add(b[k], one_lo, product_error(b[k], one_hi, r[k]))",
         "product_error(b[k], one_hi, r[k])"),
     "a bias: what the product of a logit rounds off": (
-        "masked_rows.hpp", "product_error(x[k], hi, v) + x[k] * lo", "x[k] * lo"),
+        "biased_rows.hpp", "product_error(x[k], hi, v) + x[k] * lo", "x[k] * lo"),
+    "logarithms under a bias: the top stays in the sum": (
+        "biased_rows.hpp", "own.bias[place] = no_logit<Real>;", ""),
+    "logarithms under a bias: what x / T + b rounds off": (
+        "biased_rows.hpp", "opaque(rest - top_rest)", "P{}"),
+    "logarithms under a bias: steps behind that of the top are left out": (
+        "biased_rows.hpp", "x + after, b + after, nowhere, whole - after, magic", "x + after, b + after, nowhere, 0, magic"),
     "masked log_softmax_backward: what is excluded is added": (
         "masked_rows.hpp", "sum.add(where_equal(l, none, P{}, upstream), h);", "sum.add(upstream, h);"),
     "short rows: the truth value of the first logit for all of a chunk": (

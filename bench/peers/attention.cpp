@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <functional>
 #include <regex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -46,18 +47,23 @@ void report(const std::string& group, std::vector<contestant>& all, double eleme
     std::fflush(stdout);
 }
 
+std::vector<unsigned char> truth_values(std::span<const float> of) {
+    std::vector<unsigned char> truth(of.size());
+    for (std::size_t i = 0; i < truth.size(); ++i)
+        truth[i] = of[i] < 2;
+    return truth;
+}
+
 void measure_masks(const std::string& group, const schedule& timing) {
     const std::size_t rows = 512, n = 2048;
     buffer<float> logits(rows * n), results(rows * n), biases(rows * n);
     const auto x = logits.aligned(), p = results.aligned(), bias = biases.aligned();
     fill(x, 3);
     fill(bias, 3);
-    std::vector<unsigned char> truth(rows * n);
+    const std::vector<unsigned char> truth = truth_values(bias);
     std::vector<float> selecting(rows * n);
-    for (std::size_t i = 0; i < truth.size(); ++i) {
-        truth[i] = bias[i] < 2;
+    for (std::size_t i = 0; i < truth.size(); ++i)
         selecting[i] = truth[i] != 0 ? 0.0F : -INFINITY;
-    }
     const std::vector<bool> bits(truth.begin(), truth.end());
     std::vector<std::size_t> lengths(rows);
     for (std::size_t r = 0; r < rows; ++r)
@@ -75,6 +81,21 @@ void measure_masks(const std::string& group, const schedule& timing) {
     all.push_back(of("lengths, mean n / 2",
                      [=, &lengths] { smx::masked_softmax(x, smx::valid_lengths(lengths), p, s); }));
     all.push_back(of("a sink", [=] { smx::masked_softmax(x, smx::valid_lengths({n}), p, s, {.sink = 1}); }));
+    report(group, all, static_cast<double>(rows * n), timing);
+}
+
+void measure_log_masks(const std::string& group, const schedule& timing) {
+    const std::size_t rows = 512, n = 2048;
+    buffer<float> logits(rows * n), results(rows * n), biases(rows * n);
+    const auto x = logits.aligned(), l = results.aligned(), bias = biases.aligned();
+    fill(x, 3);
+    fill(bias, 3);
+    const std::vector<unsigned char> truth = truth_values(bias);
+    const smx::shape s{rows, n};
+    std::vector<contestant> all;
+    all.push_back(of("log_softmax", [=] { smx::log_softmax(x, l, s); }));
+    all.push_back(of("truth values", [=, &truth] { smx::masked_log_softmax(x, truth, l, s); }));
+    all.push_back(of("bias", [=] { smx::masked_log_softmax(x, bias, l, s); }));
     report(group, all, static_cast<double>(rows * n), timing);
 }
 
@@ -169,6 +190,7 @@ int main(int argc, char** argv) {
                 "group", "", "best", "median", "by first", "error");
     const std::pair<const char*, std::function<void(const std::string&)>> groups[] = {
         {"masks 512x2048", [&](const std::string& g) { measure_masks(g, timing); }},
+        {"log masks 512x2048", [&](const std::string& g) { measure_log_masks(g, timing); }},
         {"causal 2048x2048", [&](const std::string& g) { measure_causal(g, timing); }},
         {"push 1000000", [&](const std::string& g) { measure_push(g, timing); }},
         {"head 1024x64", [&](const std::string& g) { measure_head(g, 1024, false, timing); }},

@@ -12,6 +12,7 @@
 #if defined(SMX_KERNELS)
 
 #include "backward_routes.hpp"
+#include "biased_rows.hpp"
 #include "dispatch.hpp"
 #include "divergence_rows.hpp"
 #include "loss_rows.hpp"
@@ -118,6 +119,9 @@ namespace smx::inline SMX_ABI::detail {
     SMX_KERNEL(bool, Real,                                                                                   \
                (const Real*, const Real*, Real*, std::size_t, const base2_scale<Real>*, const double*),      \
                biased_softmax)                                                                               \
+    SMX_KERNEL(bool, Real,                                                                                   \
+               (const Real*, const Real*, Real*, std::size_t, const base2_scale<Real>*, const double*),      \
+               biased_log_softmax)                                                                           \
     SMX_PART(Real, part_of_softmax)                                                                          \
     SMX_PART(Real, part_of_log_softmax)                                                                      \
     SMX_KERNEL(Real, Real, (const base2_scale<Real>*, const row_sum<Real>*), shared_logsumexp)

@@ -5,6 +5,7 @@
 
 #include "../shape.hpp"
 #include "backward_batches.hpp"
+#include "biased_rows.hpp"
 #include "contract.hpp"
 #include "elements.hpp"
 #include "forward_batches.hpp"
@@ -29,6 +30,7 @@ struct masked_softmax_route {
     static constexpr bool is_log = false;
     using whole_rows = softmax_route;
     using operation = softmax_operation;
+    using biased_row = biased_softmax;
     using backward = softmax_backward_route;
 };
 
@@ -52,6 +54,7 @@ struct masked_log_softmax_route {
     static constexpr bool is_log = true;
     using whole_rows = log_softmax_route;
     using operation = log_softmax_operation;
+    using biased_row = biased_log_softmax;
     using backward = masked_log_softmax_backward_route;
 };
 
@@ -271,18 +274,17 @@ private:
         if (is_selection_at(row, n)) { // the bits of a mask of truth values, and of no mask
             return run_selected(x, y, row, 1, n);
         }
-        if constexpr (!Route::is_log) {
-            const element* const bias = mask_pointer<Real>(mask_, row);
-            if (bias != nullptr ? run_biased_kernel(x, bias, y, n, row)
-                                : n <= longest_tiled_row<Real> && run_gathered(x, y, n, row)) {
-                return;
-            }
+        const element* const bias = mask_pointer<Real>(mask_, row);
+        if (bias != nullptr ? run_biased_kernel(x, bias, y, n, row)
+                            : n <= longest_tiled_row<Real> && run_gathered(x, y, n, row)) {
+            return;
         }
         masked_row_of_any<Route, Real>(x, x + n, mask_.of(row), y, call_, row);
     }
     bool run_biased_kernel(const Real* x, const Real* bias, Real* y, std::size_t n, std::size_t row) const {
         const double sink = call_.sink_of(row);
-        if (!dispatch<biased_softmax, Real>(x, bias, y, n, &scale_, call_.has_sink() ? &sink : nullptr)) {
+        if (!dispatch<typename Route::biased_row, Real>(x, bias, y, n, &scale_,
+                                                        call_.has_sink() ? &sink : nullptr)) {
             return false;
         }
         if (y[0] != y[0]) {

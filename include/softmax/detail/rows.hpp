@@ -34,9 +34,8 @@ SMX_INLINE double_word<double> exact_sum(double a, double b) {
     return {s, opaque(a - opaque(s - back)) + opaque(b - back)};
 }
 
-template <int W>
-SMX_INLINE pack<double, W> exact_sum(const pack<double, W>& a, const pack<double, W>& b,
-                                     pack<double, W>& error) {
+template <class Real, int W>
+SMX_INLINE pack<Real, W> exact_sum(const pack<Real, W>& a, const pack<Real, W>& b, pack<Real, W>& error) {
     const auto s = opaque(a + b), back = opaque(s - a);
     error = opaque(a - opaque(s - back)) + opaque(b - back);
     return s;
