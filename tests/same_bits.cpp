@@ -206,6 +206,10 @@ int main() {
         set which;
         const char* name;
     } sets[] = {{set::avx512, "AVX-512"}, {set::avx2, "AVX2"}, {set::baseline, "baseline"}};
+    if (detail::use_instruction_set(set::avx512) > detail::best_instruction_set()) { // pinned at compile time
+        std::printf("not on this machine\n");
+        return 0;
+    }
     for (const auto& [which, name] : sets) {
         if (detail::use_instruction_set(which) != which) {
             std::printf("%s: not on this machine\n", name);
