@@ -48,12 +48,13 @@ void check_loss(const batch_case<Real>& b, const std::vector<Real>& x, Real alon
             static_cast<double>(oracle::last_place<Real>(scale)); // the quotient may be infinite
         return is_capped ? static_cast<double>(error * moved) / last_place : 0.0;
     };
-    // More than a little of it, and a gradient, which moves exponentially, may be any.
+    // More than a little of it, and a gradient, or a loss near 0, which move exponentially, may be any.
     const bool is_steady =
         !is_capped || wide(4 * std::numeric_limits<double>::epsilon()) * cap < wide(b.temperature) / wide(16);
     const double of_capped_loss = of_cap(share.total + 2 * z * larger, scale_of_loss);
-    normal<Real>(scale_of_loss) ? near(alone, loss, scale_of_loss, (plain ? 3 : 4) + of_capped_loss, "loss")
-                                : require(alone <= batch_case<Real>::smallest, "loss, below normal");
+    normal<Real>(scale_of_loss)
+        ? near(alone, loss, scale_of_loss, (plain ? 3 : 4) + of_capped_loss, "loss")
+        : require(alone <= batch_case<Real>::smallest || !is_steady, "loss, below normal");
     for (std::size_t c = 0; c != x.size(); ++c) {
         const wide of_square = 2 * z * larger * exact.probability(c) / wide(b.temperature);
         const wide scale = (std::max)(exact.gradient_scale(c, share, z), of_square) * slope[c];
