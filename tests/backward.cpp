@@ -342,6 +342,28 @@ TEMPLATE_TEST_CASE(
     });
 }
 
+TEST_CASE("backward functions keep their bounds in the generic code where a small T lifts a gradient to the "
+          "normal numbers") {
+    constexpr double t = 0.015625, epsilon = std::numeric_limits<double>::epsilon();
+    const std::list<double> u = {1.39635e-152, 0};
+    const long double lifted = static_cast<long double>(u.front()) / static_cast<long double>(t);
+    const auto relative_error = [](double found, long double exact) {
+        return static_cast<double>(std::abs(static_cast<long double>(found) / exact - 1));
+    };
+    for (int k = 0; k != 20; ++k) {
+        const std::list<double> p = {1, 8.29205e-158 - k * 1e-159}, l = {0, std::log(p.back())};
+        std::list<double> g(2);
+        smx::softmax_backward(p, u, g, t);
+        CHECK(relative_error(g.back(), -static_cast<long double>(p.back()) * lifted) <=
+              softmax_backward_bound * epsilon);
+        const long double of_logarithm = -std::exp(static_cast<long double>(l.back())) * lifted;
+        smx::log_softmax_backward(l, u, g, t);
+        CHECK(relative_error(g.back(), of_logarithm) <= log_softmax_backward_bound * epsilon);
+        smx::masked_log_softmax_backward(l, std::list<bool>{true, true}, l, u, g, {.temperature = t});
+        CHECK(relative_error(g.back(), of_logarithm) <= log_softmax_backward_bound * epsilon);
+    }
+}
+
 TEST_CASE("softmax_backward computes in the widest type under mixed elements and iterators") {
     const std::vector<float> p = {0.5F, 0.25F, 0.25F};
     const std::list<double> u = {1, 2, 4};

@@ -48,8 +48,9 @@ void check_gradient(const batch_case<Real>& b, const std::vector<Real>& p, std::
     }
     const wide t = b.temperature;
     for (std::size_t c = 0; c != p.size(); ++c) {
-        const wide exact = wide(p[c]) * (wide(u[c]) - all.sum) / t;
-        const wide scale = wide(p[c]) * (std::max)(wide(abs(wide(u[c]))), all.unit()) / t;
+        // Divided first: the oracle of double has the range of double.
+        const wide exact = wide(p[c]) * ((wide(u[c]) - all.sum) / t);
+        const wide scale = wide(p[c]) * ((std::max)(wide(abs(wide(u[c]))), all.unit()) / t);
         if (normal<Real>(scale)) {
             near(found[c], exact, scale, 3, "softmax_backward");
         }
@@ -73,8 +74,8 @@ void check_log_gradient(const batch_case<Real>& b, const std::vector<Real>& l, c
     for (std::size_t c = 0; c != l.size(); ++c) {
         const bool is_out = l[c] == -infinity<Real>;
         const wide p = is_out ? wide(0) : wide(exp(wide(l[c])));
-        const wide exact = (wide(u[c]) - p * all.sum) / t;
-        const wide scale = (std::max)(wide(abs(wide(u[c]))), wide(p * all.unit())) / t;
+        const wide exact = wide(u[c]) / t - p * (all.sum / t);
+        const wide scale = (std::max)(wide(abs(wide(u[c])) / t), wide(p * (all.unit() / t)));
         if ((is_out || normal<Real>(p)) && normal<Real>(scale)) {
             near(found[c], exact, scale, 4, "log_softmax_backward");
         }

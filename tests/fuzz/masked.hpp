@@ -284,11 +284,12 @@ void check_masked_gradient(const batch_case<Real>& b, const masked_row_case<Real
         const wide v = is_capped ? wide(row.x[c]) / t / cap : wide(0), slope = oracle::sech2_of(v);
         const double more = !is_capped ? 0 : sizeof(Real) == sizeof(float) ? 1 : 8;
         const wide up = u[c], size = abs(up);
-        const wide exact =
-            (of_logarithms ? wide(up - p[c] * all.sum) : wide(p[c] * (up - all.sum))) / t * slope;
-        const wide scale = (of_logarithms ? (std::max)(size, wide(p[c] * all.unit()))
-                                          : wide(p[c] * (std::max)(size, all.unit()))) /
-                           t * slope;
+        // Divided first: the oracle of double has the range of double.
+        const wide sum = all.sum / t, unit = all.unit() / t;
+        const wide exact = (of_logarithms ? wide(up / t - p[c] * sum) : wide(p[c] * (up / t - sum))) * slope;
+        const wide scale = (of_logarithms ? (std::max)(wide(size / t), wide(p[c] * unit))
+                                          : wide(p[c] * (std::max)(wide(size / t), unit))) *
+                           slope;
         if (normal<Real>(scale) && normal<Real>(slope)) {
             near(found[c], exact, scale, (of_logarithms ? 4 : 3) + more, "a masked gradient");
         }

@@ -39,7 +39,8 @@ constexpr O write_gradient(I first, S last, U upstream, O out, F f) {
     return out;
 }
 
-// p (u - sum(p u)) / T. A class of probability 0 takes no part, whatever its upstream.
+// p (u - sum(p u)) / T. A class of probability 0 takes no part, whatever its upstream. (Divided first, as by the kernels: a product
+// below the normal numbers has lost digits that a small T shows.)
 template <class Value, class Work, class I, class S, class U, class O>
 constexpr O softmax_backward_row(I first, S last, U upstream, O out, const Work& temperature) {
     const Work zero(0.0);
@@ -58,9 +59,9 @@ constexpr O softmax_backward_row(I first, S last, U upstream, O out, const Work&
         }
         const Work plain = p * (up - sum.hi) / temperature;
         if constexpr (std::floating_point<Work>) {
-            if (is_usual(plain) && is_usual(temperature)) {
+            if (is_usual(Work((up - sum.hi) / temperature)) && is_usual(temperature)) {
                 using word = double_word<Work>;
-                return ((word{up, 0} - sum) * word{p, 0} / word{temperature, 0}).hi;
+                return ((word{up, 0} - sum) / word{temperature, 0} * word{p, 0}).hi;
             }
         }
         return plain;
@@ -80,9 +81,11 @@ constexpr O log_softmax_backward_row(I first, S last, U upstream, O out, const W
         const Work p = exponential(l);
         const Work plain = (up - p * sum.hi) / temperature;
         if constexpr (std::floating_point<Work>) {
-            if (is_usual(plain) && is_usual(temperature)) {
+            if (is_usual(Work(up / temperature)) && is_usual(Work(sum.hi / temperature)) &&
+                is_usual(temperature)) {
                 using word = double_word<Work>;
-                return ((word{up, 0} - sum * word{p, 0}) / word{temperature, 0}).hi;
+                const word divisor{temperature, 0};
+                return (word{up, 0} / divisor - sum / divisor * word{p, 0}).hi;
             }
         }
         return plain;

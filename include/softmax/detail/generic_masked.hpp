@@ -226,10 +226,13 @@ constexpr O masked_gradient_row(L logits, I first, S last, U upstream, O out, co
         const Work p = Log ? exponential(output) : output;
         const Work plain = (Log ? Work(up - p * sum.hi) : Work(p * (up - sum.hi))) / rule.temperature;
         if constexpr (std::floating_point<Work>) {
-            if (is_usual(plain) && is_usual(rule.temperature)) {
+            const Work far = (Log ? up : Work(up - sum.hi)) / rule.temperature;
+            if (is_usual(far) && is_usual(Work(sum.hi / rule.temperature)) && is_usual(rule.temperature)) {
                 using word = double_word<Work>;
-                const word far = Log ? word{up, 0} - sum * word{p, 0} : (word{up, 0} - sum) * word{p, 0};
-                return (far / word{rule.temperature, 0}).hi * slope;
+                const word divisor{rule.temperature, 0}, own{p, 0};
+                const word gradient =
+                    Log ? word{up, 0} / divisor - sum / divisor * own : (word{up, 0} - sum) / divisor * own;
+                return Work(gradient.hi * slope);
             }
         }
         return Work(plain * slope);
