@@ -230,7 +230,7 @@ private:
     SMX_INLINE P biased(const P& x, const P& b, P& rest) const {
         const P scaled = opaque(x * inverse);
         const P s = exact_sum(scaled, b, rest);
-        rest = rest + (product_error(x, inverse, scaled) + x * inverse_rest);
+        rest = opaque(opaque(rest) + multiply_add(x, inverse_rest, product_error(x, inverse, scaled)));
         return s;
     }
 };
