@@ -12,7 +12,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <initializer_list>
 #include <limits>
+#include <numeric>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -111,16 +113,19 @@ void expect_same_in_a_batch(const std::vector<Real>& row, const results<Real>& a
     }
 }
 
+// 1 to `most`, then some longer ones.
+std::vector<std::size_t> sizes(std::size_t most, std::initializer_list<std::size_t> longer) {
+    std::vector<std::size_t> all(most);
+    std::iota(all.begin(), all.end(), std::size_t{1});
+    all.insert(all.end(), longer);
+    return all;
+}
+
 template <class Real>
 std::uint64_t hash_of_all() {
     hash all;
     logits<Real> next;
-    std::vector<std::size_t> sizes;
-    for (std::size_t n = 1; n <= 300; ++n) {
-        sizes.push_back(n);
-    }
-    sizes.insert(sizes.end(), {1000, 1023, 4096, 4097, 50257, 200003, 2097155});
-    for (const std::size_t n : sizes) {
+    for (const std::size_t n : sizes(300, {1000, 1023, 4096, 4097, 50257, 200003, 2097155})) {
         for (const double temperature : {1.0, 0.7, 3.0}) {
             if (n > 1000000 && temperature != 0.7) { // long rows are long at any temperature
                 continue;
@@ -153,12 +158,7 @@ template <class Real>
 std::uint64_t hash_of_gradients() {
     hash all;
     logits<Real> next;
-    std::vector<std::size_t> sizes;
-    for (std::size_t n = 1; n <= 70; ++n) {
-        sizes.push_back(n);
-    }
-    sizes.insert(sizes.end(), {300, 1023, 5000, 200003});
-    for (const std::size_t n : sizes) {
+    for (const std::size_t n : sizes(70, {300, 1023, 5000, 200003})) {
         for (const double temperature : {1.0, 0.7, 3.0}) {
             const int scale = static_cast<int>(n % 5);
             std::vector<Real> x(n), u(n), p(n), l(n), g(n), h(n), d(n);
@@ -185,12 +185,7 @@ template <class Real>
 std::uint64_t hash_of_masked() {
     hash all;
     logits<Real> next;
-    std::vector<std::size_t> sizes;
-    for (std::size_t n = 1; n <= 140; ++n) {
-        sizes.push_back(n);
-    }
-    sizes.insert(sizes.end(), {300, 1023, 5000});
-    for (const std::size_t n : sizes) {
+    for (const std::size_t n : sizes(140, {300, 1023, 5000})) {
         for (const double temperature : {1.0, 0.7, 3.0}) {
             std::vector<Real> x(n), bias(n), p(n);
             std::vector<unsigned char> mask(n);
