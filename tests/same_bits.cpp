@@ -210,6 +210,8 @@ std::uint64_t hash_of_masked() {
 
 struct golden {
     std::uint64_t all, gradients, masked;
+
+    friend bool operator==(const golden&, const golden&) = default;
 };
 
 template <class Real>
@@ -219,8 +221,7 @@ void check(const char* type, const char* instruction_set, bool fused, const gold
     std::printf("%-6s %-8s %016llx %016llx %016llx%s\n", type, instruction_set, number(found.all),
                 number(found.gradients), number(found.masked),
                 fused ? "" : "  (no fused multiply-add: its own bits)");
-    if (fused && (found.all != expected.all || found.gradients != expected.gradients ||
-                  found.masked != expected.masked)) {
+    if (fused && found != expected) {
         std::printf("FAILED: expected %016llx %016llx %016llx\n", number(expected.all),
                     number(expected.gradients), number(expected.masked));
         ++failures;

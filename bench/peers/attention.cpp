@@ -54,13 +54,26 @@ std::vector<unsigned char> truth_values(std::span<const float> of) {
     return truth;
 }
 
+// Rows of logits, a bias for each element, and truth values.
+struct masked_problem {
+    static constexpr std::size_t rows = 512, n = 2048;
+    static constexpr double elements = rows * n;
+    buffer<float> logits{rows * n}, results{rows * n}, biases{rows * n};
+    std::span<float> x = logits.aligned(), y = results.aligned(), bias = biases.aligned();
+    std::vector<unsigned char> truth;
+
+    masked_problem() {
+        fill(x, 3);
+        fill(bias, 3);
+        truth = truth_values(bias);
+    }
+};
+
 void measure_masks(const std::string& group, const schedule& timing) {
-    const std::size_t rows = 512, n = 2048;
-    buffer<float> logits(rows * n), results(rows * n), biases(rows * n);
-    const auto x = logits.aligned(), p = results.aligned(), bias = biases.aligned();
-    fill(x, 3);
-    fill(bias, 3);
-    const std::vector<unsigned char> truth = truth_values(bias);
+    const masked_problem of_rows;
+    const std::size_t rows = of_rows.rows, n = of_rows.n;
+    const auto x = of_rows.x, p = of_rows.y, bias = of_rows.bias;
+    const auto& truth = of_rows.truth;
     std::vector<float> selecting(rows * n);
     for (std::size_t i = 0; i < truth.size(); ++i)
         selecting[i] = truth[i] != 0 ? 0.0F : -INFINITY;
@@ -81,22 +94,19 @@ void measure_masks(const std::string& group, const schedule& timing) {
     all.push_back(of("lengths, mean n / 2",
                      [=, &lengths] { smx::masked_softmax(x, smx::valid_lengths(lengths), p, s); }));
     all.push_back(of("a sink", [=] { smx::masked_softmax(x, smx::valid_lengths({n}), p, s, {.sink = 1}); }));
-    report(group, all, static_cast<double>(rows * n), timing);
+    report(group, all, of_rows.elements, timing);
 }
 
 void measure_log_masks(const std::string& group, const schedule& timing) {
-    const std::size_t rows = 512, n = 2048;
-    buffer<float> logits(rows * n), results(rows * n), biases(rows * n);
-    const auto x = logits.aligned(), l = results.aligned(), bias = biases.aligned();
-    fill(x, 3);
-    fill(bias, 3);
-    const std::vector<unsigned char> truth = truth_values(bias);
-    const smx::shape s{rows, n};
+    const masked_problem of_rows;
+    const auto x = of_rows.x, l = of_rows.y, bias = of_rows.bias;
+    const auto& truth = of_rows.truth;
+    const smx::shape s{of_rows.rows, of_rows.n};
     std::vector<contestant> all;
     all.push_back(of("log_softmax", [=] { smx::log_softmax(x, l, s); }));
     all.push_back(of("truth values", [=, &truth] { smx::masked_log_softmax(x, truth, l, s); }));
     all.push_back(of("bias", [=] { smx::masked_log_softmax(x, bias, l, s); }));
-    report(group, all, static_cast<double>(rows * n), timing);
+    report(group, all, of_rows.elements, timing);
 }
 
 void measure_causal(const std::string& group, const schedule& timing) {

@@ -39,8 +39,34 @@ constexpr O write_gradient(I first, S last, U upstream, O out, F f) {
     return out;
 }
 
-// p (u - sum(p u)) / T. A class of probability 0 takes no part, whatever its upstream. (Divided first, as by the kernels: a product
-// below the normal numbers has lost digits that a small T shows.)
+// p (u - sum) / T and (u - p sum) / T. Divided first, as by the kernels: a product below the normal numbers has lost digits that a
+// small T shows.
+template <class Work>
+constexpr Work gradient_of_probability(const Work& p, const Work& up, const double_word<Work>& sum,
+                                       const Work& temperature) {
+    if constexpr (std::floating_point<Work>) {
+        if (is_usual(Work((up - sum.hi) / temperature)) && is_usual(temperature)) {
+            using word = double_word<Work>;
+            return ((word{up, 0} - sum) / word{temperature, 0} * word{p, 0}).hi;
+        }
+    }
+    return p * (up - sum.hi) / temperature;
+}
+template <class Work>
+constexpr Work gradient_of_logarithm(const Work& p, const Work& up, const double_word<Work>& sum,
+                                     const Work& temperature) {
+    if constexpr (std::floating_point<Work>) {
+        if (is_usual(Work(up / temperature)) && is_usual(Work(sum.hi / temperature)) &&
+            is_usual(temperature)) {
+            using word = double_word<Work>;
+            const word divisor{temperature, 0};
+            return (word{up, 0} / divisor - sum / divisor * word{p, 0}).hi;
+        }
+    }
+    return (up - p * sum.hi) / temperature;
+}
+
+// p (u - sum(p u)) / T. A class of probability 0 takes no part, whatever its upstream.
 template <class Value, class Work, class I, class S, class U, class O>
 constexpr O softmax_backward_row(I first, S last, U upstream, O out, const Work& temperature) {
     const Work zero(0.0);
@@ -57,14 +83,7 @@ constexpr O softmax_backward_row(I first, S last, U upstream, O out, const Work&
         if (p == zero) {
             return zero;
         }
-        const Work plain = p * (up - sum.hi) / temperature;
-        if constexpr (std::floating_point<Work>) {
-            if (is_usual(Work((up - sum.hi) / temperature)) && is_usual(temperature)) {
-                using word = double_word<Work>;
-                return ((word{up, 0} - sum) / word{temperature, 0} * word{p, 0}).hi;
-            }
-        }
-        return plain;
+        return gradient_of_probability(p, up, sum, temperature);
     });
 }
 
@@ -78,17 +97,7 @@ constexpr O log_softmax_backward_row(I first, S last, U upstream, O out, const W
     }
     const auto sum = all.value();
     return write_gradient<Value, Work>(first, last, upstream, out, [&](const Work& l, const Work& up) {
-        const Work p = exponential(l);
-        const Work plain = (up - p * sum.hi) / temperature;
-        if constexpr (std::floating_point<Work>) {
-            if (is_usual(Work(up / temperature)) && is_usual(Work(sum.hi / temperature)) &&
-                is_usual(temperature)) {
-                using word = double_word<Work>;
-                const word divisor{temperature, 0};
-                return (word{up, 0} / divisor - sum / divisor * word{p, 0}).hi;
-            }
-        }
-        return plain;
+        return gradient_of_logarithm(exponential(l), up, sum, temperature);
     });
 }
 

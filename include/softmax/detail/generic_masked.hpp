@@ -223,19 +223,9 @@ constexpr O masked_gradient_row(L logits, I first, S last, U upstream, O out, co
         if (output == none) {
             return Work(0.0);
         }
-        const Work p = Log ? exponential(output) : output;
-        const Work plain = (Log ? Work(up - p * sum.hi) : Work(p * (up - sum.hi))) / rule.temperature;
-        if constexpr (std::floating_point<Work>) {
-            const Work far = (Log ? up : Work(up - sum.hi)) / rule.temperature;
-            if (is_usual(far) && is_usual(Work(sum.hi / rule.temperature)) && is_usual(rule.temperature)) {
-                using word = double_word<Work>;
-                const word divisor{rule.temperature, 0}, own{p, 0};
-                const word gradient =
-                    Log ? word{up, 0} / divisor - sum / divisor * own : (word{up, 0} - sum) / divisor * own;
-                return Work(gradient.hi * slope);
-            }
-        }
-        return Work(plain * slope);
+        const Work gradient = Log ? gradient_of_logarithm(exponential(output), up, sum, rule.temperature)
+                                  : gradient_of_probability(output, up, sum, rule.temperature);
+        return Work(gradient * slope);
     });
 }
 
