@@ -310,8 +310,10 @@ struct masked_short_rows {
         using group_of = masked_group<M, Kind>;
         group_of group;
         unsigned left = 0;
-        std::size_t at_once = job->count;
-        for (std::size_t r = 0; r < job->count;) {
+        // No more than 16 anyway; said because GCC 12 warns at -O3 that more would be written past the arrays.
+        const std::size_t count = job->count < group_of::rows ? job->count : group_of::rows;
+        std::size_t at_once = count;
+        for (std::size_t r = 0; r < count;) {
             const unsigned of_these = group.run_rows(*job, r, at_once);
             if (of_these == group_of::all && at_once > 1) {
                 at_once = 1;
