@@ -13,13 +13,21 @@ import resource
 import subprocess
 
 INCLUDE = pathlib.Path(__file__).resolve().parent.parent / "include"
-STANDARD_HEADER = re.compile(r"^\s*#\s*include\s*(<[^>]+>)", re.MULTILINE)
+LINE_MARKER = re.compile(r'# \d+ "([^"]*)"')
+STANDARD_HEADER = re.compile(r"\s*#\s*include\s*(<[^>]+>)")
 
 
-def standard_headers():
-    """Of softmax.hpp, all of whose parts are below include/."""
-    texts = (path.read_text(encoding="ascii") for path in INCLUDE.rglob("*.hpp"))
-    return sorted({header for text in texts for header in STANDARD_HEADER.findall(text)})
+def standard_headers(preprocess):
+    """Those that softmax.hpp and its parts, all below include/, name in what the preprocessor does not skip."""
+    command = [*preprocess, "-E", "-dI", "-x", "c++", "-"]
+    result = subprocess.run(command, input="#include <softmax.hpp>\n", text=True, check=True, capture_output=True)
+    headers, ours = set(), False
+    for line in result.stdout.splitlines():
+        if marker := LINE_MARKER.match(line):
+            ours = marker[1].startswith(f"{INCLUDE}/")
+        elif ours and (header := STANDARD_HEADER.match(line)):
+            headers.add(header[1])
+    return sorted(headers)
 
 
 def cpu_seconds(command, headers):
@@ -36,11 +44,12 @@ def main():
     parser.add_argument("compiler", nargs="?", default="c++")
     parser.add_argument("flags", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
-    command = [arguments.compiler, "-std=c++20", *arguments.flags, f"-I{INCLUDE}", "-fsyntax-only", "-x", "c++", "-"]
+    preprocess = [arguments.compiler, "-std=c++20", *arguments.flags, f"-I{INCLUDE}"]
+    command = [*preprocess, "-fsyntax-only", "-x", "c++", "-"]
 
     programs = {
         "nothing": [],
-        "standard": standard_headers(),
+        "standard": standard_headers(preprocess),
         "softmax": ["<softmax.hpp>"],
         "vector": ["<vector>"],
         "both": ["<vector>", "<softmax.hpp>"],

@@ -60,18 +60,17 @@ constexpr void refuse_bare_braces() {
 // Class indices do not take part in the type of the results, probabilities do. (Without a type for what is no row: Clang looks
 // at the types of a function before its constraints.)
 template <class In, class Targets>
-struct loss_real {};
-template <number_row In, class Targets>
-struct loss_real<In, Targets> {
-    using type = real_of<In>;
-};
-template <number_row In, class Targets>
-    requires real_row<Targets>
-struct loss_real<In, Targets> {
-    using type = real_of<In, Targets>;
-};
+consteval auto loss_real() {
+    if constexpr (!number_row<In>) {
+        return no_type{};
+    } else if constexpr (real_row<Targets>) {
+        return std::type_identity<real_of<In, Targets>>{};
+    } else {
+        return std::type_identity<real_of<In>>{};
+    }
+}
 template <class In, class Targets>
-using loss_real_of = typename loss_real<In, Targets>::type;
+using loss_real_of = typename decltype(loss_real<In, Targets>())::type;
 
 } // namespace detail
 

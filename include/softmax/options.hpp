@@ -30,6 +30,12 @@ enum class reduction {
     sum,
 };
 
+namespace detail {
+
+inline constexpr std::int64_t no_index = (std::numeric_limits<std::int64_t>::min)();
+
+} // namespace detail
+
 // Options of cross_entropy, each with a default, so that designated initializers read well:
 // `cross_entropy(logits, target, {.temperature = 2, .label_smoothing = 0.1})`.
 template <class Real>
@@ -38,7 +44,7 @@ struct cross_entropy_options {
     using parameter = std::conditional_t<std::same_as<Real, float>, double, Real>;
 
     // The ignore_index that ignores no row.
-    static constexpr std::int64_t none = (std::numeric_limits<std::int64_t>::min)();
+    static constexpr std::int64_t none = detail::no_index;
 
     // Greater than 0.
     parameter temperature{1.0};

@@ -4,9 +4,8 @@
 #ifndef SMX_DETAIL_DOUBLE_WORD_HPP
 #define SMX_DETAIL_DOUBLE_WORD_HPP
 
-#include "config.hpp"
+#include "standard.hpp"
 
-#include <cmath>
 #include <concepts>
 #include <limits>
 #include <type_traits>
@@ -53,7 +52,7 @@ template <std::floating_point Real>
 constexpr double_word<Real> two_product(Real a, Real b) {
     const Real product = a * b;
     if (!std::is_constant_evaluated()) {
-        return {product, std::fma(a, b, -product)};
+        return {product, standard::fma(a, b, -product)};
     }
     const auto [a_hi, a_lo] = veltkamp_split(a);
     const auto [b_hi, b_lo] = veltkamp_split(b);

@@ -5,8 +5,8 @@
 #define SMX_DETAIL_ELEMENTARY_HPP
 
 #include "double_word.hpp"
+#include "standard.hpp"
 
-#include <cmath>
 #include <concepts>
 #include <limits>
 #include <type_traits>
@@ -182,7 +182,7 @@ constexpr Real exponential(const Real& x) {
     } else if (std::is_constant_evaluated()) {
         return constant::exp(x);
     } else {
-        return std::exp(x);
+        return standard::exp(x);
     }
 }
 
@@ -193,7 +193,7 @@ constexpr Real logarithm(const Real& x) {
     } else if (std::is_constant_evaluated()) {
         return constant::log(x);
     } else {
-        return std::log(x);
+        return standard::log(x);
     }
 }
 
@@ -227,7 +227,7 @@ constexpr Real logarithm_of_one_plus(const Real& x) {
     } else if (std::is_constant_evaluated()) {
         return constant::log1p(x);
     } else {
-        return std::log1p(x);
+        return standard::log1p(x);
     }
 }
 
@@ -251,7 +251,7 @@ constexpr Real hyperbolic_tangent(const Real& x) {
     } else if (std::is_constant_evaluated()) {
         return constant::tanh(x);
     } else {
-        return std::tanh(x);
+        return standard::tanh(x);
     }
 }
 

@@ -69,6 +69,9 @@ template <class R>
 concept contiguous_row = forward_row<R> && std::contiguous_iterator<iterator_of<R>> &&
                          requires(R& row) { std::ranges::size(row); };
 
+// In place of a std::type_identity where there is none.
+struct no_type {};
+
 template <class T>
 struct real {
     using type = T;

@@ -6,9 +6,9 @@
 #define SMX_DETAIL_LANES_HPP
 
 #include "machine.hpp"
+#include "standard.hpp"
 
 #include <bit>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -242,7 +242,7 @@ SMX_INLINE Real fma(Real a, Real b, Real c) {
         return __builtin_fma(a, b, c);
     }
 #else
-    return std::fma(a, b, c);
+    return standard::fma(a, b, c);
 #endif
 }
 template <class Real, int W>

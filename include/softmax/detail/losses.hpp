@@ -155,8 +155,8 @@ public:
     constexpr explicit ignored_index(std::int64_t index)
         : index_(static_cast<Index>(index)),
           // A negative index and the unsigned number of the same bits are two.
-          exists_(index != cross_entropy_options<double>::none &&
-                  static_cast<std::int64_t>(index_) == index && (index_ < Index{0}) == (index < 0)) {}
+          exists_(index != no_index && static_cast<std::int64_t>(index_) == index &&
+                  (index_ < Index{0}) == (index < 0)) {}
 
     constexpr bool is(const Index& target) const { return exists_ & (target == index_); }
 

@@ -17,13 +17,14 @@ namespace smx::inline SMX_ABI::detail {
 // Iterators of std::vector<bool> that show the words they stand in, as those of libstdc++ do. Bit by bit a mask costs many times
 // its softmax.
 template <class I>
-concept iterator_of_words =
-    (std::same_as<I, std::vector<bool>::iterator> || std::same_as<I, std::vector<bool>::const_iterator>) &&
-    requires(const I& i) {
-        requires std::unsigned_integral<std::remove_cvref_t<decltype(*i._M_p)>>;
-        requires sizeof(*i._M_p) == sizeof(std::uint64_t);
-        requires std::unsigned_integral<std::remove_cvref_t<decltype(i._M_offset)>>;
-    };
+concept iterator_of_words = std::same_as<std::iter_value_t<I>, bool> &&
+                            (std::same_as<I, typename std::vector<std::iter_value_t<I>>::iterator> ||
+                             std::same_as<I, typename std::vector<std::iter_value_t<I>>::const_iterator>) &&
+                            requires(const I& i) {
+                                requires std::unsigned_integral<std::remove_cvref_t<decltype(*i._M_p)>>;
+                                requires sizeof(*i._M_p) == sizeof(std::uint64_t);
+                                requires std::unsigned_integral<std::remove_cvref_t<decltype(i._M_offset)>>;
+                            };
 
 // n bits from bit `offset` of the first word on, less than 64, as bytes that are 0 or not: up to 63 more than n.
 struct spread_bits {

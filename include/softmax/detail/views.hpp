@@ -68,18 +68,17 @@ concept axis_index = std::integral<T> && number<T>;
 
 // (Without a type for what is no view: Clang looks at the types of a function before its constraints.)
 template <class In, class Targets>
-struct view_loss_real {};
-template <number_view In, class Targets>
-struct view_loss_real<In, Targets> {
-    using type = view_real_of<In>;
-};
-template <number_view In, class Targets>
-    requires probabilities_for_view<Targets, In>
-struct view_loss_real<In, Targets> {
-    using type = view_real_of<In, Targets>;
-};
+consteval auto view_loss_real() {
+    if constexpr (!number_view<In>) {
+        return no_type{};
+    } else if constexpr (probabilities_for_view<Targets, In>) {
+        return std::type_identity<view_real_of<In, Targets>>{};
+    } else {
+        return std::type_identity<view_real_of<In>>{};
+    }
+}
 template <class In, class Targets>
-using view_loss_real_of = typename view_loss_real<In, Targets>::type;
+using view_loss_real_of = typename decltype(view_loss_real<In, Targets>())::type;
 
 // Counted from the left.
 template <axis_index Axis>
@@ -89,7 +88,7 @@ constexpr std::size_t checked_axis(const char* function, Axis axis, std::size_t 
                                      ? static_cast<std::uintmax_t>(-(static_cast<std::intmax_t>(axis) + 1))
                                      : static_cast<std::uintmax_t>(axis);
     if (place >= rank) {
-        violate_axis(function, to_text(axis), rank);
+        violate_axis(function, to_text(axis).c_str(), rank);
     }
     const auto left = static_cast<std::size_t>(place);
     return from_right ? rank - 1 - left : left;
