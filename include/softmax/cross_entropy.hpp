@@ -231,8 +231,8 @@ kl_divergence(In&& student_logits, Teacher&& teacher_logits,
 }
 
 // The same with its gradient by the student's logits, T (s_c - t_c); bit for bit the same loss. The gradient may overwrite
-// either row of logits. Within 8 ulp of T max(s_c, t_c) min(1, d + 16 epsilon), d the largest |log(t_j / s_j)|: where the rows
-// nearly agree the error is one of their difference.
+// either row of logits. Within 8 ulp of T max(s_c, t_c) min(1, d + 16 epsilon max(1, a / 256)), d the largest |log(t_j / s_j)|, a
+// the distance of the largest logits of the two rows over T: where the rows nearly agree the error is one of their difference.
 template <class In, class Teacher, class Out>
     requires detail::number_row<In> && detail::number_row<Teacher> && detail::writable_row<Out>
 constexpr detail::real_of<In, Teacher>

@@ -22,6 +22,7 @@ public:
         using std::abs;
         const std::size_t top = t_.top();
         const wide ratio = s_.probability(top) / t_.probability(top);
+        apart_ = abs(wide(wide(y[top]) - wide(x[s_.top()]))) / temperature_;
         wide sum = 0;
         std::vector<wide> moved(x.size());
         for (std::size_t c = 0; c != x.size(); ++c) {
@@ -62,7 +63,8 @@ public:
     }
     // What the gradient is promised in units of.
     wide gradient_scale(std::size_t c) const {
-        const wide distance = largest_ + wide(16) * wide(std::numeric_limits<Real>::epsilon());
+        const wide distance = largest_ + wide(16) * wide(std::numeric_limits<Real>::epsilon()) *
+                                             (std::max)(wide(1), wide(apart_ / wide(256)));
         return temperature_ * larger(c) * (std::min)(wide(1), distance);
     }
 
@@ -80,7 +82,7 @@ private:
     wide temperature_;
     std::vector<wide> distances_;
     bool is_far_ = false;
-    wide largest_ = 0, loss_ = 0;
+    wide largest_ = 0, loss_ = 0, apart_ = 0;
 };
 
 // Is everything in a row near enough to its maximum for the logarithms to have their digits?
