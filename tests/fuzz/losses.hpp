@@ -52,9 +52,9 @@ void check_loss(const batch_case<Real>& b, const std::vector<Real>& x, Real alon
     const bool is_steady =
         !is_capped || wide(4 * std::numeric_limits<double>::epsilon()) * cap < wide(b.temperature) / wide(16);
     const double of_capped_loss = of_cap(share.total + 2 * z * larger, scale_of_loss);
-    const double of_square = static_cast<double>(10 * (z * larger * larger / scale_of_loss));
+    const double ulps_of_square = static_cast<double>(10 * (z * larger * larger / scale_of_loss));
     normal<Real>(scale_of_loss)
-        ? near(alone, loss, scale_of_loss, (plain ? 3 : 4) + of_square + of_capped_loss, "loss")
+        ? near(alone, loss, scale_of_loss, (plain ? 3 : 4) + ulps_of_square + of_capped_loss, "loss")
         : require(alone <= batch_case<Real>::smallest || !is_steady, "loss, below normal");
     for (std::size_t c = 0; c != x.size(); ++c) {
         const wide of_square = 2 * z * larger * exact.probability(c) / wide(b.temperature);
